@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a task is to a policy: its parts in observation order, rate, length, goal pairs.
+
+Geometry and physics of the parts live in ``resip_ros.sim``; this is what both sides share.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+import numpy as np
+
+from resip_ros.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class AssembledPair:
+    """A child part assembled into a parent: any of several poses counts."""
+
+    parent: str
+    """Part whose frame the poses are given in."""
+    child: str
+    """Part that is placed."""
+    positions: tuple[tuple[float, float, float], ...]
+    """Origin of the child in the parent's frame, m; rotation is the identity."""
+    tolerance_m: float = 0.005
+    """Largest error on each axis, m (reference: FurnitureBench RL env)."""
+    min_row_cosine: float = 0.94
+    """Smallest cosine between rows of R and of the target (about 20 degrees)."""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One assembly task as policies see it."""
+
+    name: str
+    parts: tuple[str, ...]
+    """Free bodies in observation order."""
+    fixture: str
+    """Fixed body observed after the parts."""
+    pairs: tuple[AssembledPair, ...]
+    """Every pair must be assembled; each pays reward 1 once."""
+    hand_part: str
+    """Part whose pose relative to hand and target the residual may see."""
+    rate_hz: float = 10.0
+    episode_steps: int = 700
+
+    @property
+    def observed(self) -> tuple[str, ...]:
+        """Bodies whose poses are observed, in order."""
+        return (*self.parts, self.fixture)
+
+
+_HOLE_M = 0.05625
+_SEATED_M = 0.046875
+
+ONE_LEG = TaskSpec(
+    name="one_leg",
+    parts=("top", "leg1", "leg2", "leg3", "leg4"),
+    fixture="fixture",
+    pairs=(
+        AssembledPair(
+            parent="top",
+            child="leg4",
+            positions=tuple(
+                (sx * _HOLE_M, sy * _HOLE_M, _SEATED_M) for sx in (-1, 1) for sy in (-1, 1)
+            ),
+        ),
+    ),
+    hand_part="leg4",
+)
+
+TASKS: dict[str, TaskSpec] = {task.name: task for task in (ONE_LEG,)}
+
+
+def get_task(name: str) -> TaskSpec:
+    """Task by name.
+
+    Raises:
+        ConfigError: for an unknown name, with the nearest known one.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    near = difflib.get_close_matches(name, TASKS, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"unknown task {name!r}; known tasks: {', '.join(TASKS)}{hint}")
+
+
+def pair_assembled(
+    pair: AssembledPair,
+    parent_pos: np.ndarray,
+    parent_rot: np.ndarray,
+    child_pos: np.ndarray,
+    child_rot: np.ndarray,
+) -> np.ndarray:
+    """Whether the child sits in the parent, (...) bool.
+
+    Args:
+        pair: Goal poses and tolerances.
+        parent_pos: (..., 3) m, any common frame.
+        parent_rot: (..., 3, 3).
+        child_pos: (..., 3) m.
+        child_rot: (..., 3, 3).
+    """
+    inverse = np.swapaxes(parent_rot, -1, -2)
+    pos = (inverse @ (child_pos - parent_pos)[..., None])[..., 0]
+    rot = inverse @ child_rot
+    # target rotation is the identity: the cosine of row i with its target is R[i, i]
+    aligned = (np.diagonal(rot, axis1=-2, axis2=-1) >= pair.min_row_cosine).all(-1)
+    error = np.abs(pos[..., None, :] - np.asarray(pair.positions))
+    return aligned & (error <= pair.tolerance_m).all(-1).any(-1)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Offline training: environments, demonstrators, behaviour cloning, residual learning."""
