@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Observations: the one definition that environment, bag converter and nodes share.
+
+Proprioception (16): position 3 m, rot6d 6, linear velocity 3 m/s, angular velocity 3 rad/s,
+gripper width 1 m. State observation: proprioception, then 7 per observed body (x y z m,
+qx qy qz qw with qw >= 0). Everything in the robot base frame. Leading axes are batch.
+Source: ResiP §III-A and Appendix B; the reference gives parts in an AprilTag frame instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from resip_ros.core.errors import DataError
+from resip_ros.core.geometry import (
+    Array,
+    canonical_quat_xyzw,
+    matrix_to_rot6d,
+    quat_xyzw_to_matrix,
+    rot6d_to_matrix,
+)
+from resip_ros.core.tasks import TaskSpec
+
+PROPRIO_NAMES: tuple[str, ...] = (
+    "ee_x",
+    "ee_y",
+    "ee_z",
+    *(f"ee_r6d_{i}" for i in range(6)),
+    "ee_vx",
+    "ee_vy",
+    "ee_vz",
+    "ee_wx",
+    "ee_wy",
+    "ee_wz",
+    "gripper_width",
+)
+PROPRIO_DIM = len(PROPRIO_NAMES)
+POSE_DIM = 7
+_POSE_NAMES = ("x", "y", "z", "qx", "qy", "qz", "qw")
+
+_TIP_M = 0.05625
+_FACE_M = 0.015625
+_COARSE_M = 0.05
+_FINE_M = 0.005
+_CLIP = 3.0
+
+
+def observation_names(task: TaskSpec) -> tuple[str, ...]:
+    """Names of the state observation's entries, in order; its length is the dimension."""
+    poses = tuple(f"{body}_{axis}" for body in task.observed for axis in _POSE_NAMES)
+    return PROPRIO_NAMES + poses
+
+
+def build_proprioception(
+    pos: Array, rot: Array, lin_vel: Array, ang_vel: Array, gripper_width: Array
+) -> Array:
+    """Proprioception (..., 16) from TCP pose, velocity (base frame) and gripper width (m)."""
+    width = np.asarray(gripper_width, dtype=np.float64)[..., None]
+    return np.concatenate([pos, matrix_to_rot6d(rot), lin_vel, ang_vel, width], axis=-1)
+
+
+def build_state_observation(task: TaskSpec, proprio: Array, poses: Mapping[str, Array]) -> Array:
+    """State observation (..., 16 + 7 n).
+
+    Args:
+        task: Says which bodies, in which order.
+        proprio: (..., 16).
+        poses: Body name to pose (..., 7): x y z m, quaternion xyzw, base frame.
+
+    Raises:
+        DataError: if a body's pose is missing.
+    """
+    missing = [name for name in task.observed if name not in poses]
+    if missing:
+        raise DataError(
+            f"no pose for {', '.join(missing)}; task {task.name} observes "
+            f"{', '.join(task.observed)}; publish parts/<name>/pose for each"
+        )
+    blocks = [np.asarray(proprio, dtype=np.float64)]
+    for name in task.observed:
+        pose = np.asarray(poses[name], dtype=np.float64)
+        blocks.append(np.concatenate([pose[..., :3], canonical_quat_xyzw(pose[..., 3:])], -1))
+    return np.concatenate(blocks, axis=-1)
+
+
+def body_pose(task: TaskSpec, obs: Array, body: str) -> tuple[Array, Array]:
+    """Position (..., 3) and R (..., 3, 3) of an observed body, from the observation."""
+    start = PROPRIO_DIM + POSE_DIM * task.observed.index(body)
+    return obs[..., start : start + 3], quat_xyzw_to_matrix(obs[..., start + 3 : start + 7])
+
+
+def relative_feature_names(task: TaskSpec) -> tuple[str, ...]:
+    """Names of the entries of ``build_relative_features``."""
+    xyz = "xyz"
+    return (
+        *(f"tip_in_hole_coarse_{a}" for a in xyz),
+        *(f"tip_in_hole_fine_{a}" for a in xyz),
+        "tilt_x",
+        "tilt_y",
+        "yaw_cos",
+        "yaw_sin",
+        *(f"{task.hand_part}_in_hand_coarse_{a}" for a in xyz),
+        *(f"{task.hand_part}_in_hand_fine_{a}" for a in xyz),
+        *(f"{task.hand_part}_axis_in_hand_{a}" for a in xyz),
+        "grasp_yaw4_cos",
+        "grasp_yaw4_sin",
+    )
+
+
+def build_relative_features(task: TaskSpec, obs: Array) -> Array:
+    """Part in target and part in hand, (..., 21), scaled to order one and clipped.
+
+    What a correction depends on, which an MLP otherwise has to learn as small differences of
+    large numbers. Target: the goal of the pair nearest to the part's tip.
+
+    Args:
+        task: Gives the pair and the part in hand.
+        obs: Raw state observation (..., D), SI.
+    """
+    obs = np.asarray(obs, dtype=np.float64)
+    pair = task.pairs[0]
+    ee_pos, ee_rot = obs[..., :3], rot6d_to_matrix(obs[..., 3:9])
+    part_pos, part_rot = body_pose(task, obs, task.hand_part)
+    parent_pos, parent_rot = body_pose(task, obs, pair.parent)
+    to_parent = parent_rot.swapaxes(-1, -2)
+    rel_rot = to_parent @ part_rot
+    tip = part_pos - _TIP_M * part_rot[..., :, 2]
+    tip = (to_parent @ (tip - parent_pos)[..., None])[..., 0]
+    mouths = np.asarray(pair.positions) * (1.0, 1.0, 0.0) + (0.0, 0.0, _FACE_M)
+    nearest = np.argmin(np.linalg.norm(tip[..., None, :2] - mouths[:, :2], axis=-1), axis=-1)
+    tip_in_hole = tip - mouths[nearest]
+    to_hand = ee_rot.swapaxes(-1, -2)
+    in_hand = (to_hand @ (part_pos - ee_pos)[..., None])[..., 0]
+    hand_in_part = part_rot.swapaxes(-1, -2) @ ee_rot
+    yaw = np.arctan2(rel_rot[..., 1, 0], rel_rot[..., 0, 0])
+    # fingers close along y of the hand; a square part looks the same every quarter turn
+    grasp = 4.0 * np.arctan2(hand_in_part[..., 1, 1], hand_in_part[..., 0, 1])
+    features = [
+        tip_in_hole / _COARSE_M,
+        tip_in_hole / _FINE_M,
+        rel_rot[..., :2, 2] / 0.1,
+        np.stack([np.cos(yaw), np.sin(yaw)], axis=-1),
+        in_hand / _COARSE_M,
+        in_hand / _FINE_M,
+        (to_hand @ part_rot[..., :, 2:])[..., 0],
+        np.stack([np.cos(grasp), np.sin(grasp)], axis=-1),
+    ]
+    return np.clip(np.concatenate(features, axis=-1), -_CLIP, _CLIP)
