@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The layout is a contract: who may import whom, file sizes, headers, mirrored tests.
+
+The arrows are core <- policy, sim, robot <- nodes and core, policy, sim <- training. Every rule
+is a function of a path and a text, so that each is also tried here on a text that breaks it.
+"""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LINE_CAP = 400
+SPDX = "SPDX-License-Identifier: Apache-2.0"
+
+ROS = {
+    "ament_index_python",
+    "builtin_interfaces",
+    "diagnostic_msgs",
+    "geometry_msgs",
+    "launch",
+    "launch_ros",
+    "lifecycle_msgs",
+    "rcl_interfaces",
+    "rclpy",
+    "rosgraph_msgs",
+    "sensor_msgs",
+    "std_msgs",
+    "std_srvs",
+    "trajectory_msgs",
+    "visualization_msgs",
+}
+ROBOT_CLIENT = {"franky"}
+
+# layer -> layers of this project that it may import
+INTERNAL = {
+    "core": {"core"},
+    "policy": {"core", "policy"},
+    "sim": {"core", "sim"},
+    "robot": {"core", "sim", "robot"},
+    "nodes": {"core", "policy", "sim", "robot", "nodes"},
+    "training": {"core", "policy", "sim", "training"},
+    "top": {"core", "policy", "sim", "robot", "nodes", "top"},
+}
+# layer -> packages of others that it must not import; core names what it may import instead
+CORE_MAY = {"numpy", "yaml"}
+EXTERNAL_FORBIDDEN = {
+    "policy": ROS | ROBOT_CLIENT | {"franky_sim", "mujoco", "diffusers", "zarr"},
+    "sim": ROS | ROBOT_CLIENT | {"torch", "diffusers", "zarr"},
+    "robot": ROS | {"torch", "diffusers", "zarr"},
+    "nodes": {"diffusers", "zarr", "tensorboard"},
+    "training": ROS | ROBOT_CLIENT,
+    "top": {"diffusers", "zarr", "tensorboard"},
+}
+
+# Source files whose test is not test/<same path>/test_<stem>.py, and the test that covers them.
+COVERED_BY: dict[str, str] = {}
+
+
+def python_files(*folders: str) -> list[str]:
+    """Lists the project's Python files below the folders, relative to the repository root."""
+    found = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    return sorted(str(path.relative_to(ROOT)) for path in found)
+
+
+SOURCES = python_files("resip_ros", "training")
+EVERYTHING = [*SOURCES, *python_files("test", "launch"), "setup.py"]
+
+
+def layer_of(path: str) -> str:
+    """Names the layer of a file: a folder of resip_ros, `training`, or `top` (cli, doctor)."""
+    parts = Path(path).parts
+    if parts[0] == "training":
+        return "training"
+    return parts[1] if len(parts) > 2 else "top"
+
+
+def imported_modules(path: str, source: str) -> set[str]:
+    """Lists the absolute dotted names that a file imports, anywhere in it."""
+    names: set[str] = set()
+    package = list(Path(path).parts[:-1])
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and node.args:
+            called = ast.unparse(node.func)
+            first = node.args[0]
+            dynamic = called.endswith("import_module") or called == "__import__"
+            if dynamic and isinstance(first, ast.Constant) and isinstance(first.value, str):
+                names.add(first.value)
+    return names
+
+
+def import_faults(path: str, source: str) -> list[str]:
+    """Says which imports of a file break the arrows."""
+    layer, faults = layer_of(path), []
+    for name in sorted(imported_modules(path, source)):
+        top, *rest = name.split(".")
+        if top == "training":
+            if "training" not in INTERNAL[layer]:
+                faults.append(f"{layer} imports {name}")
+        elif top == "resip_ros":
+            inner = rest[0] if rest else "top"
+            target = inner if inner in INTERNAL else "top"
+            # `import resip_ros` alone and its __version__ belong to everybody.
+            if rest and inner != "__version__" and target not in INTERNAL[layer]:
+                faults.append(f"{layer} imports {name}")
+        elif layer == "core":
+            if top not in CORE_MAY and top not in sys.stdlib_module_names:
+                faults.append(f"core imports {name}")
+        elif top in EXTERNAL_FORBIDDEN[layer]:
+            faults.append(f"{layer} imports {name}")
+    return faults
+
+
+def text_faults(path: str, source: str) -> list[str]:
+    """Says what is wrong with a file's size, header or wording."""
+    lines, faults = source.splitlines(), []
+    if len(lines) > LINE_CAP:
+        faults.append(f"{len(lines)} lines, the cap is {LINE_CAP}: split it")
+    if not any(SPDX in line for line in lines[:3]):
+        faults.append(f"no '{SPDX}' in its first lines")
+    for number, line in enumerate(lines, 1):
+        # A folder of somebody's machine; `/dev`, `/proc` and `/usr` are the same on every Linux.
+        if re.search(r"""(?<![\w.}/])/(work|root|home|tmp|Users|mnt|opt/(?!ros))/""", line):
+            faults.append(f"line {number} names a path of one machine: {line.strip()}")
+    return faults
+
+
+def expected_test(source: str) -> str:
+    """Names the test that mirrors a source file."""
+    parts = Path(source).parts
+    folders = parts[1:-1] if parts[0] == "resip_ros" else parts[:-1]
+    return str(Path("test", *folders, f"test_{Path(source).name}"))
+
+
+def expected_source(test: str) -> str:
+    """Names the source file that a test below a folder of test/ mirrors."""
+    parts = Path(test).parts[1:]
+    name = Path(test).name.removeprefix("test_")
+    root = [] if parts[0] == "training" else ["resip_ros"]
+    return str(Path(*root, *parts[:-1], name))
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_imports_follow_the_arrows(path: str) -> None:
+    assert import_faults(path, (ROOT / path).read_text()) == []
+
+
+@pytest.mark.parametrize("path", EVERYTHING)
+def test_size_header_and_wording(path: str) -> None:
+    assert text_faults(path, (ROOT / path).read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "path", ["Makefile", "setup.cfg", "package.xml", "scripts/bootstrap.sh", ".ci/run"]
+)
+def test_build_files_size_header_and_wording(path: str) -> None:
+    assert text_faults(path, (ROOT / path).read_text()) == []
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if not p.endswith("__init__.py")])
+def test_every_source_has_its_test(path: str) -> None:
+    test = COVERED_BY.get(path, expected_test(path))
+    assert (ROOT / test).is_file(), f"{path} wants {test}"
+
+
+def test_every_test_has_its_source() -> None:
+    tests = [p for p in python_files("test") if len(Path(p).parts) > 2]
+    orphans = [
+        test
+        for test in tests
+        if Path(test).name.startswith("test_")
+        and test not in COVERED_BY.values()
+        and not (ROOT / expected_source(test)).is_file()
+    ]
+    assert orphans == []
+
+
+def test_exceptions_are_still_needed() -> None:
+    for source in COVERED_BY:
+        assert (ROOT / source).is_file(), f"{source} is gone: take it out of COVERED_BY"
+        assert not (ROOT / expected_test(source)).is_file(), f"{source} has its own test now"
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "fault"),
+    [
+        ("resip_ros/core/a.py", "import torch", "core imports torch"),
+        ("resip_ros/core/a.py", "from ..policy import b", "core imports resip_ros.policy"),
+        ("resip_ros/policy/a.py", "import diffusers.schedulers", "diffusers"),
+        ("resip_ros/sim/a.py", "def f():\n    import rclpy", "sim imports rclpy"),
+        ("resip_ros/robot/a.py", "from resip_ros.nodes import b", "robot imports"),
+        ("resip_ros/robot/a.py", "from resip_ros.policy.runtime import b", "robot imports"),
+        ("resip_ros/nodes/a.py", "from training.env import b", "nodes imports training.env"),
+        ("resip_ros/cli.py", "import importlib\nimportlib.import_module('training.bc')", "top"),
+        ("training/a.py", "import franky", "training imports franky"),
+        ("training/a.py", "from resip_ros.robot import b", "training imports resip_ros.robot"),
+        ("training/d/a.py", "from ..c import b\nimport std_msgs.msg", "std_msgs"),
+    ],
+)
+def test_a_broken_arrow_is_found(path: str, source: str, fault: str) -> None:
+    assert any(fault in found for found in import_faults(path, source))
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        (
+            "resip_ros/core/a.py",
+            "import numpy as np\nimport yaml\nfrom .errors import E",
+        ),
+        ("resip_ros/robot/a.py", "import franky\nfrom resip_ros.sim import scene"),
+        ("resip_ros/nodes/a.py", "import rclpy\nfrom resip_ros.robot import arm"),
+        ("training/a.py", "import diffusers\nfrom training.b import c\nimport resip_ros"),
+    ],
+)
+def test_allowed_imports_pass(path: str, source: str) -> None:
+    assert import_faults(path, source) == []
+
+
+def test_text_faults_are_found() -> None:
+    header = f"# {SPDX}\n"
+    folder = "/".join(["", "home", "somebody", "data"])
+    assert text_faults("a.py", header) == []
+    assert "cap" in text_faults("a.py", header + "\n" * LINE_CAP)[0]
+    assert text_faults("a.py", header + "\n" * (LINE_CAP - 1)) == []
+    assert "SPDX" in text_faults("a.py", "import os\n")[0]
+    assert "line 2" in text_faults("a.py", header + f"x = '{folder}'\n")[0]
+    assert text_faults("a.py", header + "x = 'out/tmp/x', '/dev/shm/', folder / 'a'\n") == []
+
+
+def test_mirrored_names() -> None:
+    assert expected_test("resip_ros/core/geometry.py") == "test/core/test_geometry.py"
+    assert expected_test("training/env.py") == "test/training/test_env.py"
+    assert expected_test("resip_ros/doctor.py") == "test/test_doctor.py"
+    assert expected_source("test/core/test_geometry.py") == "resip_ros/core/geometry.py"
+    assert expected_source("test/training/test_env.py") == "training/env.py"
