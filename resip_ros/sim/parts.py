@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Geometry shared by tasks: contact settings, wedge rings, the pin thread.
+
+Pin thread (measured to work where mesh SDFs are slow and helper welds are dishonest): the
+male part is a round core with a ridge of convex segments along a helix; the female part is a
+bore of convex wedges with inward capsule pins on one turn of the same helix. Insert, catch,
+screw and seat are contact only. Lengths in m; a thread's frame has z along its axis.
+Dimensions: FurnitureBench meshes (tip 20, crest 24.4, lead about 9.3 mm).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+
+GEOM = mujoco.mjtGeom
+
+
+def contact_settings(timestep: float, friction: float) -> dict[str, Any]:
+    """Stiff, well damped contact: time constant of two steps, sub-micrometre softness."""
+    return dict(
+        solref=[2 * timestep, 1.0],
+        solimp=[0.95, 0.99, 0.0005, 0.5, 2.0],
+        friction=[friction, 0.003, 1e-4],
+        condim=3,
+    )
+
+
+@dataclass(frozen=True)
+class Thread:
+    """A male and a female thread that fit each other; right-handed."""
+
+    lead: float = 0.0093
+    """Advance per turn."""
+    core_radius: float = 0.0100
+    crest_radius: float = 0.0122
+    ridge_root_radius: float = 0.0092
+    ridge_root_width: float = 0.0056
+    ridge_crest_width: float = 0.0042
+    ridge_low: float = 0.002
+    """First ridge centre above the tip."""
+    ridge_high: float = 0.0220
+    """Last ridge centre above the tip."""
+    ridge_segments_per_turn: int = 12
+    stud_length: float = 0.025
+    bore_radius: float = 0.0127
+    pins: int = 8
+    pin_radius: float = 0.0013
+    pin_reach: float = 0.0106
+    """Distance of the pin tips from the axis."""
+    pin_top: float = -0.0015
+    """Height of the last pin relative to the mouth of the bore."""
+
+    @property
+    def pin_phase(self) -> float:
+        """Angle of the first pin so that the seated male part has yaw 0, rad.
+
+        Seated, the ridge is half a lead away from the pins: in the middle between carrying
+        the part's weight and being tight against the shoulder.
+        """
+        offset = -self.stud_length + self.ridge_low - (self.pin_top - self.lead)
+        return 2 * np.pi * ((-0.5 * self.lead - offset) / self.lead % 1.0)
+
+
+def add_mesh(spec: mujoco.MjSpec, name: str, vertices: np.ndarray) -> str:
+    """Convex mesh from its vertices (V, 3); returns the name."""
+    spec.add_mesh(name=name, uservert=np.asarray(vertices, dtype=float).ravel().tolist())
+    return name
+
+
+def _ring_points(radius: float, z: float, count: int) -> list[list[float]]:
+    angles = 2 * np.pi * np.arange(count) / count
+    return [[radius * np.cos(a), radius * np.sin(a), z] for a in angles]
+
+
+def male_thread_meshes(spec: mujoco.MjSpec, thread: Thread, prefix: str) -> list[str]:
+    """Meshes of a threaded stud, tip at z = 0, core first; shared by all parts that use it."""
+    sides = 16
+    core = _ring_points(0.95 * thread.core_radius, 0.0, sides)
+    for z in (0.0015, thread.stud_length):
+        core += _ring_points(thread.core_radius, z, sides)
+    names = [add_mesh(spec, f"{prefix}_core", np.array(core))]
+    per_turn = thread.ridge_segments_per_turn
+    count = round((thread.ridge_high - thread.ridge_low) / thread.lead * per_turn)
+    for i in range(count):
+        names.append(add_mesh(spec, f"{prefix}_ridge{i}", _ridge_segment(thread, i)))
+    return names
+
+
+def _ridge_segment(thread: Thread, index: int) -> np.ndarray:
+    """Vertices (8, 3) of one convex piece of the helical ridge; the first four taper in."""
+    vertices = []
+    for end in (index, index + 1):
+        angle = 2 * np.pi * end / thread.ridge_segments_per_turn
+        z = thread.ridge_low + thread.lead * end / thread.ridge_segments_per_turn
+        crest = thread.crest_radius * min(1.0, 0.82 + 0.045 * end)
+        for radius, width in (
+            (thread.ridge_root_radius, thread.ridge_root_width),
+            (crest, thread.ridge_crest_width),
+        ):
+            for side in (-0.5, 0.5):
+                vertices.append([radius * np.cos(angle), radius * np.sin(angle), z + side * width])
+    return np.array(vertices)
+
+
+def wedge_ring_meshes(
+    spec: mujoco.MjSpec, prefix: str, inner: float, outer: float, depth: float, chamfer: float
+) -> list[str]:
+    """Eight convex wedges around a bore, mouth at z = 0, apothem `inner`; returns names."""
+    count = 8
+    widen = 1.0 / np.cos(np.pi / count)
+    names = []
+    for i in range(count):
+        vertices = []
+        for edge in (i, i + 1):
+            angle = 2 * np.pi * edge / count
+            profile = [
+                (inner * widen, -depth),
+                (outer * widen, -depth),
+                (outer * widen, 0.0),
+                (inner * widen, -chamfer),
+                ((inner + chamfer) * widen, 0.0),
+            ]
+            vertices += [[r * np.cos(angle), r * np.sin(angle), z] for r, z in profile]
+        names.append(add_mesh(spec, f"{prefix}{i}", np.array(vertices)))
+    return names
+
+
+def add_thread_pins(
+    body: mujoco.MjsBody, thread: Thread, prefix: str, centre: np.ndarray, **contact: Any
+) -> None:
+    """Inward capsule pins on one turn of the helix, bore mouth at `centre` (3,)."""
+    inner = thread.pin_reach + thread.pin_radius
+    outer = thread.bore_radius + 0.0015
+    for i in range(thread.pins):
+        angle = thread.pin_phase + 2 * np.pi * i / thread.pins
+        z = thread.pin_top - thread.lead + thread.lead * i / thread.pins
+        direction = np.array([np.cos(angle), np.sin(angle), 0.0])
+        ends = [centre + r * direction + [0, 0, z] for r in (inner, outer)]
+        body.add_geom(
+            name=f"{prefix}{i}",
+            type=GEOM.mjGEOM_CAPSULE,
+            fromto=np.concatenate(ends).tolist(),
+            size=[thread.pin_radius, 0, 0],
+            mass=0.0,
+            **contact,
+        )

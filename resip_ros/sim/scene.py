@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A task's MuJoCo scene: arm, bench, parts and solver options, one model for every user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import mujoco
+
+from resip_ros.core.config import ControlConfig
+from resip_ros.core.errors import ConfigError
+from resip_ros.core.tasks import get_task
+from resip_ros.sim.arm import build_arm_spec
+from resip_ros.sim.one_leg import add_one_leg
+from resip_ros.sim.parts import contact_settings
+
+TRAINING_TIMESTEP_S = 0.002
+_SCENES: dict[str, Callable[[mujoco.MjSpec, float], None]] = {"one_leg": add_one_leg}
+
+
+def set_physics_options(spec: mujoco.MjSpec, timestep: float) -> None:
+    """Solver settings for fine contact (measured: docs/physics.md)."""
+    option = spec.option
+    option.timestep = timestep
+    option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    option.impratio = 5.0
+    # MuJoCo 4.0.0 chooses sparse above 60 degrees of freedom, with a known defect
+    option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
+    option.iterations = 50
+    option.ls_iterations = 20
+
+
+def build_scene(
+    task_name: str,
+    config: ControlConfig,
+    *,
+    timestep: float = TRAINING_TIMESTEP_S,
+    visual: bool = False,
+) -> mujoco.MjSpec:
+    """Spec of a task's scene.
+
+    Args:
+        task_name: A task of core.tasks.
+        config: Control numbers (gains and gripper become actuators).
+        timestep: Physics step, s; contact stiffness follows it.
+        visual: Keep the arm's visual meshes, for rendering.
+    """
+    get_task(task_name)
+    if task_name not in _SCENES:
+        raise ConfigError(f"task {task_name!r} has no scene; scenes: {', '.join(_SCENES)}")
+    spec = build_arm_spec(config, visual=visual)
+    set_physics_options(spec, timestep)
+    _SCENES[task_name](spec, timestep)
+    for geom in spec.geoms:
+        if geom.name.endswith("_pad"):
+            pad = contact_settings(timestep, 1.0)
+            geom.solref, geom.solimp = pad["solref"], pad["solimp"]
+    return spec
