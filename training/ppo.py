@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Residual PPO with the settings of ResiP's Tables VI and IX.
+
+Where the paper's own code differs from the paper or is wrong, this does what is right:
+
+- Every env restarts on its own when its episode ends. There, finished envs keep stepping until
+  the whole batch is done and their samples stay in it, which pulls the critic to zero.
+- A time limit bootstraps from the value of the state it cut. There, it counts as terminal.
+- The sparse reward enters as it is. There, it is divided by a running standard deviation and
+  clipped, so that a success is worth about 5 by accident of the clip.
+- The first update has the full learning rate. There, the warm-up gives it zero.
+- KL is checked before a step is taken, not after the step that went too far.
+
+Sizes (envs, rollout length, epochs, minibatches) are parameters; the paper uses 1024 envs x one
+episode, 50 epochs, one minibatch.
+
+Shape letters: T rollout steps, N envs, D residual input dimension, A action dimension, B batch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from resip_ros.core.errors import ConfigError
+from resip_ros.policy.networks import build_residual_actor
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Settings of PPO; the defaults are the paper's, except the rollout's size."""
+
+    rollout_steps: int = 700
+    """Steps per env between updates; the paper uses one episode."""
+    epochs: int = 50
+    """Passes over a rollout (Table IX)."""
+    minibatches: int = 1
+    """Parts of a rollout per pass (Table VI)."""
+    gamma: float = 0.999
+    """Discount (Table VI)."""
+    gae_lambda: float = 0.95
+    """GAE lambda (Table VI)."""
+    clip: float = 0.2
+    """Probability ratio clip (Table VI)."""
+    target_kl: float = 0.1
+    """A rollout's updates end when the approximate KL exceeds this (Table VI)."""
+    max_grad_norm: float = 1.0
+    """Gradient norm clip over actor and critic together (Table VI)."""
+    actor_lr: float = 3e-4
+    """AdamW step size of the actor (Table IX), cosine to zero."""
+    critic_lr: float = 5e-3
+    """AdamW step size of the critic (Table IX), cosine to zero."""
+    value_coefficient: float = 1.0
+    """Weight of the value loss (Table IX)."""
+    log_std: float = -1.0
+    """Fixed log standard deviation of the residual before alpha (Table IX)."""
+    hidden: int = 256
+    """Width of the two hidden layers of actor and critic (Table VI)."""
+    critic_bias: float = 0.25
+    """Initial bias of the critic's head (Table VI)."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges that would otherwise fail late or silently."""
+        if min(self.rollout_steps, self.epochs, self.minibatches) < 1:
+            raise ConfigError("rollout_steps, epochs and minibatches must be at least 1")
+        if not 0 < self.gamma <= 1 or not 0 <= self.gae_lambda <= 1:
+            raise ConfigError(
+                f"gamma must lie in (0, 1] and gae_lambda in [0, 1], got {self.gamma} and "
+                f"{self.gae_lambda}"
+            )
+
+
+@dataclass
+class Rollout:
+    """T steps of N envs, float32 but for the flags."""
+
+    inputs: np.ndarray
+    """(T, N, D) residual inputs."""
+    actions: np.ndarray
+    """(T, N, A) unscaled residuals."""
+    rewards: np.ndarray
+    """(T, N)."""
+    terminated: np.ndarray
+    """(T, N) bool: no value follows."""
+    truncated: np.ndarray
+    """(T, N) bool: the episode was cut, the value of `bootstrap` follows."""
+    bootstrap: np.ndarray
+    """(T, N, D) input after each step and before any reset."""
+
+    @classmethod
+    def empty(cls, steps: int, num_envs: int, input_dim: int, action_dim: int) -> Rollout:
+        """Zero-filled rollout to write into."""
+        return cls(
+            inputs=np.zeros((steps, num_envs, input_dim), np.float32),
+            actions=np.zeros((steps, num_envs, action_dim), np.float32),
+            rewards=np.zeros((steps, num_envs), np.float32),
+            terminated=np.zeros((steps, num_envs), bool),
+            truncated=np.zeros((steps, num_envs), bool),
+            bootstrap=np.zeros((steps, num_envs, input_dim), np.float32),
+        )
+
+
+def compute_gae(
+    rewards: np.ndarray,
+    values: np.ndarray,
+    next_values: np.ndarray,
+    terminated: np.ndarray,
+    truncated: np.ndarray,
+    gamma: float,
+    gae_lambda: float,
+) -> np.ndarray:
+    """Generalised advantages (arXiv 1506.02438) over episodes that end inside the rollout.
+
+    Args:
+        rewards: (T, N).
+        values: (T, N) value of the state each action was chosen in.
+        next_values: (T, N) value of the state after the step, before any reset.
+        terminated: (T, N) bool; the next value counts as 0.
+        truncated: (T, N) bool; the next value counts, the sum over later steps stops.
+        gamma: Discount.
+        gae_lambda: Trade-off between bias and variance.
+
+    Returns:
+        (T, N) advantages.
+    """
+    advantages = np.zeros_like(rewards)
+    ended = terminated | truncated
+    carried = np.zeros_like(rewards[0])
+    for t in reversed(range(len(rewards))):
+        delta = rewards[t] + gamma * next_values[t] * ~terminated[t] - values[t]
+        carried = delta + gamma * gae_lambda * ~ended[t] * carried
+        advantages[t] = carried
+    return advantages
+
+
+def gaussian_log_prob(actions: Tensor, mean: Tensor, log_std: float) -> Tensor:
+    """(B,) log density of actions (B, A) under a Gaussian with one fixed log std."""
+    scaled = (actions - mean) / math.exp(log_std)
+    constant = log_std + 0.5 * math.log(2 * math.pi)
+    return (-0.5 * scaled.square() - constant).sum(dim=-1)
+
+
+def clipped_policy_loss(log_ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
+    """PPO's pessimistic surrogate, averaged over (B,) samples."""
+    ratio = log_ratio.exp()
+    clipped = ratio.clamp(1 - clip, 1 + clip)
+    return -torch.minimum(ratio * advantages, clipped * advantages).mean()
+
+
+def approximate_kl(log_ratio: Tensor) -> Tensor:
+    """Low-variance estimate of KL(old || new) from (B,) log ratios of old samples."""
+    return (log_ratio.exp() - 1 - log_ratio).mean()
+
+
+def cosine_factor(progress: float) -> float:
+    """Learning-rate factor, from 1 at progress 0 to 0 at progress 1."""
+    return 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
+
+
+def _orthogonal_hidden(network: nn.Sequential) -> None:
+    for layer in list(network)[:-1]:
+        if isinstance(layer, nn.Linear):
+            nn.init.orthogonal_(layer.weight, math.sqrt(2))
+            nn.init.zeros_(layer.bias)
+
+
+class PPOLearner:
+    """Gaussian actor with a zero head, so that training starts at the base, and a critic."""
+
+    def __init__(self, config: PPOConfig, input_dim: int, action_dim: int, seed: int) -> None:
+        self.config = config
+        self.generator = torch.Generator().manual_seed(seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.actor = build_residual_actor(
+                input_dim, action_dim, (config.hidden, config.hidden)
+            )
+            self.critic = nn.Sequential(
+                nn.Linear(input_dim, config.hidden),
+                nn.ReLU(),
+                nn.Linear(config.hidden, config.hidden),
+                nn.ReLU(),
+                nn.Linear(config.hidden, 1),
+            )
+            _orthogonal_hidden(self.actor)
+            _orthogonal_hidden(self.critic)
+            nn.init.orthogonal_(self.critic[-1].weight, 0.25)
+            nn.init.constant_(self.critic[-1].bias, config.critic_bias)
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": self.actor.parameters(), "lr": config.actor_lr},
+                {"params": self.critic.parameters(), "lr": config.critic_lr},
+            ],
+            eps=1e-5,
+            weight_decay=1e-6,
+        )
+        self.updates = 0
+
+    @torch.no_grad()
+    def act(self, inputs: np.ndarray) -> np.ndarray:
+        """Mean residual (N, A), unscaled."""
+        return self.actor(torch.from_numpy(inputs)).numpy()
+
+    @torch.no_grad()
+    def sample(self, inputs: np.ndarray) -> np.ndarray:
+        """Residual (N, A) drawn from the policy, unscaled."""
+        mean = self.actor(torch.from_numpy(inputs))
+        noise = torch.randn(mean.shape, generator=self.generator)
+        return (mean + math.exp(self.config.log_std) * noise).numpy()
+
+    @torch.no_grad()
+    def values(self, inputs: np.ndarray) -> np.ndarray:
+        """Values of inputs (..., D) as (...)."""
+        return self.critic(torch.from_numpy(inputs))[..., 0].numpy()
+
+    def set_progress(self, progress: float) -> None:
+        """Set the cosine learning rates for the fraction of the run that is done."""
+        factor = cosine_factor(progress)
+        for group, rate in zip(
+            self.optimiser.param_groups,
+            (self.config.actor_lr, self.config.critic_lr),
+            strict=True,
+        ):
+            group["lr"] = rate * factor
+
+    def update(self, rollout: Rollout) -> dict[str, float]:
+        """Learn from one rollout; stops early when the policy has moved by the target KL."""
+        c = self.config
+        values = self.values(rollout.inputs)
+        advantages = compute_gae(
+            rollout.rewards,
+            values,
+            self.values(rollout.bootstrap),
+            rollout.terminated,
+            rollout.truncated,
+            c.gamma,
+            c.gae_lambda,
+        )
+        returns = torch.from_numpy((advantages + values).reshape(-1))
+        inputs = torch.from_numpy(rollout.inputs.reshape(len(returns), -1))
+        actions = torch.from_numpy(rollout.actions.reshape(len(returns), -1))
+        flat_advantages = torch.from_numpy(advantages.reshape(-1))
+        with torch.no_grad():
+            old_log_prob = gaussian_log_prob(actions, self.actor(inputs), c.log_std)
+
+        steps, kl, policy_loss, value_loss = 0, 0.0, 0.0, 0.0
+        for _ in range(c.epochs):
+            order = torch.randperm(len(returns), generator=self.generator)
+            for index in order.chunk(c.minibatches):
+                log_prob = gaussian_log_prob(
+                    actions[index], self.actor(inputs[index]), c.log_std
+                )
+                log_ratio = log_prob - old_log_prob[index]
+                kl = float(approximate_kl(log_ratio.detach()))
+                if kl > c.target_kl:
+                    break
+                policy_loss, value_loss = self._step(
+                    log_ratio, flat_advantages[index], inputs[index], returns[index]
+                )
+                steps += 1
+            if kl > c.target_kl:
+                break
+        self.updates += 1
+        return {
+            "policy_loss": policy_loss,
+            "value_loss": value_loss,
+            "approximate_kl": kl,
+            "gradient_steps": float(steps),
+            "value_mean": float(values.mean()),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to continue, as a nested dict of tensors and numbers."""
+        return {
+            "actor": self.actor.state_dict(),
+            "critic": self.critic.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "generator": self.generator.get_state(),
+            "updates": self.updates,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""
+        self.actor.load_state_dict(state["actor"])
+        self.critic.load_state_dict(state["critic"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.generator.set_state(state["generator"])
+        self.updates = int(state["updates"])
+
+    def _step(
+        self, log_ratio: Tensor, advantages: Tensor, inputs: Tensor, returns: Tensor
+    ) -> tuple[float, float]:
+        c = self.config
+        normalised = (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
+        policy_loss = clipped_policy_loss(log_ratio, normalised, c.clip)
+        value_loss = 0.5 * (self.critic(inputs)[:, 0] - returns).square().mean()
+        self.optimiser.zero_grad()
+        (policy_loss + c.value_coefficient * value_loss).backward()
+        parameters = [*self.actor.parameters(), *self.critic.parameters()]
+        nn.utils.clip_grad_norm_(parameters, c.max_grad_norm)
+        self.optimiser.step()
+        return float(policy_loss.detach()), float(value_loss.detach())
