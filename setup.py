@@ -22,6 +22,7 @@ RUNTIME = [
     "mujoco==4.0.0",
     "numpy>=2.0,<3",
     "opencv-python-headless>=4.9,<6",
+    "packaging>=23",
     "pyyaml>=6.0,<7",
     "rich>=13,<16",
     "safetensors>=0.4,<1",
