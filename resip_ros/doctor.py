@@ -157,7 +157,7 @@ def check_ros() -> Iterator[Finding]:
     except ProbeFailed as failure:
         mend = (
             "without a ROS 2 installation: pip install -e '.[ros-wheels]'; with one: source it "
-            "and use the Python it was built for; no messages: check ROS_DOMAIN_ID and the firewall"
+            "and use its Python; messages lost: check ROS_DOMAIN_ID and the firewall"
         )
         yield Finding("ros", FAIL, f"ROS 2 does not work: {failure}", mend)
         return
