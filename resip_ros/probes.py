@@ -140,11 +140,10 @@ def probe_physics() -> dict[str, Any]:
     """
     import mujoco
 
-    from resip_ros.sim.scene import build_training_spec, set_physics_options
+    from resip_ros.core.config import load_control_config
+    from resip_ros.sim.scene import build_scene
 
-    spec = build_training_spec("one_leg")
-    set_physics_options(spec, 0.001)
-    model = spec.compile()
+    model = build_scene("one_leg", load_control_config(), timestep=0.001).compile()
     data = mujoco.MjData(model)
     mujoco.mj_step(model, data, 200)
     steps, start = 0, time.perf_counter()
