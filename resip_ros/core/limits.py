@@ -8,8 +8,9 @@ the gate that it will meet. B arms or environments.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from resip_ros.core.action import ACTION_DIM, decode_action
+from resip_ros.core.action import ACTION_DIM, decode_action, encode_action
 from resip_ros.core.config import ControlConfig
 from resip_ros.core.errors import UnsafeCommand
 from resip_ros.core.geometry import (
@@ -21,8 +22,39 @@ from resip_ros.core.geometry import (
 )
 
 
+def action_violations(
+    config: ControlConfig, action: Array, pos: Array, rot: Array
+) -> dict[str, NDArray[np.bool_]]:
+    """Which rules each action breaks.
+
+    Args:
+        config: Limits.
+        action: (B, 10) SI.
+        pos: Measured TCP position (B, 3), m, base frame.
+        rot: Measured R_base_tcp (B, 3, 3).
+
+    Returns:
+        Rule to (B,) bool, True where broken; later rules are False where an earlier one
+        makes them meaningless.
+    """
+    finite = np.isfinite(action).all(-1)
+    rotates = finite & is_orthonormalisable(action[..., 3:9])
+    safe = np.where(rotates[..., None], action, encode_action(pos, rot, action[..., 9]))
+    target, target_rot, _ = decode_action(safe)
+    slack = config.workspace_overshoot_m
+    low, high = np.asarray(config.workspace_min) - slack, np.asarray(config.workspace_max) + slack
+    turn = rotation_angle(target_rot @ rot.swapaxes(-1, -2))
+    return {
+        "finite": ~finite,
+        "rotation": finite & ~rotates,
+        "workspace": rotates & ((target < low) | (target > high)).any(-1),
+        "jump": rotates & (np.linalg.norm(target - pos, axis=-1) > config.max_jump_m),
+        "turn": rotates & (turn > config.max_jump_rad),
+    }
+
+
 def check_action(config: ControlConfig, action: Array, pos: Array, rot: Array) -> None:
-    """Refuse an action that must not be executed.
+    """Refuse one action (10,) that must not be executed at the measured pose.
 
     Args:
         config: Limits.
@@ -37,24 +69,21 @@ def check_action(config: ControlConfig, action: Array, pos: Array, rot: Array) -
     action = np.asarray(action, dtype=np.float64)
     if action.shape != (ACTION_DIM,):
         raise UnsafeCommand(f"action has shape {action.shape}, expected ({ACTION_DIM},)")
-    if not np.isfinite(action).all():
-        raise UnsafeCommand(f"action is not finite: {action.tolist()}")
-    if not is_orthonormalisable(action[3:9]):
-        raise UnsafeCommand(f"r6d {action[3:9].tolist()} does not span a rotation")
-    target, target_rot, _ = decode_action(action)
-    slack = config.workspace_overshoot_m
-    low, high = np.asarray(config.workspace_min) - slack, np.asarray(config.workspace_max) + slack
-    if ((target < low) | (target > high)).any():
+    broken = action_violations(config, action[None], pos[None], rot[None])
+    rules = [rule for rule, bad in broken.items() if bad[0]]
+    if rules:
+        limits = {
+            "finite": "every entry must be finite",
+            "rotation": "r6d_0..r6d_5 must span a rotation",
+            "workspace": f"{config.workspace_min}..{config.workspace_max} m "
+            f"with {config.workspace_overshoot_m} m overshoot",
+            "jump": f"at most {config.max_jump_m} m from the measured {np.round(pos, 4).tolist()}",
+            "turn": f"at most {config.max_jump_rad} rad from the measured rotation",
+        }
         raise UnsafeCommand(
-            f"target {np.round(target, 4).tolist()} m is outside the workspace "
-            f"{config.workspace_min}..{config.workspace_max} m by more than {slack} m"
+            f"action {np.round(action, 4).tolist()} refused: "
+            + "; ".join(f"{rule} ({limits[rule]})" for rule in rules)
         )
-    jump = float(np.linalg.norm(target - pos))
-    if jump > config.max_jump_m:
-        raise UnsafeCommand(f"target is {jump:.3f} m away, limit {config.max_jump_m} m")
-    turn = float(rotation_angle(target_rot @ rot.T))
-    if turn > config.max_jump_rad:
-        raise UnsafeCommand(f"target is turned by {turn:.2f} rad, limit {config.max_jump_rad} rad")
 
 
 def clip_to_workspace(config: ControlConfig, pos: Array) -> Array:

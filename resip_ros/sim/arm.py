@@ -63,6 +63,10 @@ def build_arm_spec(config: ControlConfig, *, visual: bool) -> mujoco.MjSpec:
         joint.frictionloss = 0.0
         if joint.name in JOINT_NAMES:
             joint.damping[:] = 0.0
+        else:
+            # closed fingers rest on their stop: as stiff as a contact
+            joint.solref_limit[:] = [0.004, 1.0]
+            joint.solimp_limit[:] = [0.95, 0.99, 0.0005, 0.5, 2.0]
     _set_actuators(spec, config)
     spec.body(HAND_BODY).add_site(name=TCP_SITE, pos=[0, 0, TCP_OFFSET_M])
     return spec

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values of several stamped streams at one instant, or an error that says which one is stale."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from resip_ros.core.chunking import NS_PER_S
+from resip_ros.core.errors import StaleStreamError
+
+HISTORY = 64
+
+
+class StreamBuffer:
+    """Recent values of one stream, oldest first."""
+
+    def __init__(self, name: str, max_age_s: float) -> None:
+        """Args: name for messages; max_age_s beyond which a value must not be acted on."""
+        self.name = name
+        self.max_age_ns = round(max_age_s * NS_PER_S)
+        self._stamps: deque[int] = deque(maxlen=HISTORY)
+        self._values: deque[Any] = deque(maxlen=HISTORY)
+
+    @property
+    def latest_ns(self) -> int | None:
+        """Stamp of the newest value, ns; None before the first."""
+        return self._stamps[-1] if self._stamps else None
+
+    def push(self, stamp_ns: int, value: Any) -> None:
+        """Adds a value; one that steps back in time restarts the stream (the clock was reset)."""
+        if self._stamps and stamp_ns < self._stamps[-1]:
+            self._stamps.clear()
+            self._values.clear()
+        self._stamps.append(stamp_ns)
+        self._values.append(value)
+
+    def sample(self, time_ns: int) -> Any:
+        """Value nearest to ``time_ns``; of two equally near, the newer one.
+
+        Raises:
+            StaleStreamError: when there is none within the limit.
+        """
+        after = bisect_right(self._stamps, time_ns)
+        near = [i for i in (after, after - 1) if 0 <= i < len(self._stamps)]
+        if not near:
+            raise StaleStreamError(
+                f"{self.name}: nothing received yet; expected a message every "
+                f"{self.max_age_ns / NS_PER_S:.2f} s; check that its publisher runs"
+            )
+        index = min(near, key=lambda i: abs(time_ns - self._stamps[i]))
+        age_ns = abs(time_ns - self._stamps[index])
+        if age_ns > self.max_age_ns:
+            raise StaleStreamError(
+                f"{self.name}: nearest value is {age_ns / NS_PER_S:.3f} s away; expected at most "
+                f"{self.max_age_ns / NS_PER_S:.2f} s; check that its publisher runs"
+            )
+        return self._values[index]
+
+
+class AlignedStreams:
+    """Several streams sampled at one instant."""
+
+    def __init__(self, max_age_s: Mapping[str, float]) -> None:
+        """Args: max_age_s: stream name to the greatest age that may be acted on, s."""
+        self._buffers = {name: StreamBuffer(name, age) for name, age in max_age_s.items()}
+
+    def push(self, name: str, stamp_ns: int, value: Any) -> None:
+        """Adds a value to a stream."""
+        self._buffers[name].push(stamp_ns, value)
+
+    def common_ns(self) -> int | None:
+        """Newest instant that every stream has reached, ns; None while one has no value."""
+        latest = [buffer.latest_ns for buffer in self._buffers.values()]
+        known = [stamp for stamp in latest if stamp is not None]
+        return min(known) if len(known) == len(latest) else None
+
+    def sample(self, time_ns: int) -> dict[str, Any]:
+        """Value of every stream at ``time_ns``.
+
+        Raises:
+            StaleStreamError: naming the first stream without a fresh value.
+        """
+        return {name: buffer.sample(time_ns) for name, buffer in self._buffers.items()}

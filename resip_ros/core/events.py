@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What nodes tell each other about an episode, as JSON text in a string message."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from resip_ros.core.errors import DataError
+
+HOMED = "homed"
+PLACED = "placed"
+STARTED = "started"
+SUCCEEDED = "succeeded"
+STOPPED = "stopped"
+FAULT = "fault"
+KINDS = (HOMED, PLACED, STARTED, SUCCEEDED, STOPPED, FAULT)
+
+
+@dataclass(frozen=True)
+class EpisodeEvent:
+    """Something that happened in an episode."""
+
+    kind: str
+    """One of KINDS."""
+    stamp_ns: int
+    """When, ns of the ROS clock."""
+    detail: str = ""
+    """For people."""
+
+    def __post_init__(self) -> None:
+        """Checks the kind.
+
+        Raises:
+            DataError: for an unknown kind.
+        """
+        if self.kind not in KINDS:
+            raise DataError(f"episode event {self.kind!r} is unknown; expected one of {KINDS}")
+
+    def to_json(self) -> str:
+        """Text of the message."""
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """What one node counted and measured from start to stop of an episode."""
+
+    node: str
+    counts: dict[str, int] = field(default_factory=dict)
+    latency_ms: dict[str, list[float]] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Text of the message."""
+        return json.dumps(asdict(self))
+
+
+def parse_event(text: str) -> EpisodeEvent:
+    """Reads an event.
+
+    Raises:
+        DataError: when the text is not one.
+    """
+    return _parse(text, EpisodeEvent)
+
+
+def parse_report(text: str) -> NodeReport:
+    """Reads a report.
+
+    Raises:
+        DataError: when the text is not one.
+    """
+    return _parse(text, NodeReport)
+
+
+def _parse(text: str, kind: type[Any]) -> Any:
+    """JSON object to dataclass, refusing other keys."""
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{kind.__name__} is not JSON: {text[:80]!r}") from error
+    names = {spec.name for spec in fields(kind)}
+    if not isinstance(document, dict) or not set(document) <= names:
+        raise DataError(f"{kind.__name__} has keys {document!r:.120}; expected {sorted(names)}")
+    try:
+        return kind(**document)
+    except TypeError as error:
+        raise DataError(f"{kind.__name__} is incomplete: {error}") from error

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settled initial states: nominal poses, impulses, then physics until all is at rest.
+
+The same seed and index give the same state in training, evaluation and the live world.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from resip_ros.core.config import ControlConfig
+from resip_ros.core.errors import ResipError
+from resip_ros.core.geometry import Array
+from resip_ros.core.tasks import TaskSpec
+from resip_ros.sim.arm import FINGER_JOINTS, HAND_ACTUATOR, joint_control
+from resip_ros.sim.one_leg import (
+    FIXTURE_NOMINAL,
+    get_randomness,
+    nominal_poses,
+    sample_impulse_velocities,
+)
+from resip_ros.core.geometry import matrix_to_quat_wxyz
+
+_SETTLE_S = 1.0
+_AT_REST = 2e-3
+_ATTEMPTS = 20
+_PARTS_LOW = np.array([0.25, -0.36, 0.0])
+_PARTS_HIGH = np.array([0.66, 0.36, 0.08])
+
+
+@dataclass(frozen=True)
+class InitialState:
+    """One start of an episode, everything at rest."""
+
+    joints: Array
+    """(7,) rad."""
+    part_qpos: dict[str, Array]
+    """Part to (7,): position m, quaternion wxyz (MuJoCo order)."""
+    fixture_pos: Array
+    """(3,) m."""
+
+
+def sample_initial_state(
+    model: mujoco.MjModel,
+    task: TaskSpec,
+    config: ControlConfig,
+    randomness_name: str,
+    seed: int,
+    index: int,
+) -> InitialState:
+    """Initial state number ``index`` of ``seed``.
+
+    Draws again when a part does not come to rest on the bench within reach.
+
+    Raises:
+        ConfigError: for an unknown randomness.
+        ResipError: when no draw settles (a broken scene).
+    """
+    randomness = get_randomness(randomness_name)
+    data = mujoco.MjData(model)
+    for attempt in range(_ATTEMPTS):
+        rng = np.random.default_rng((seed, index, attempt))
+        noise = rng.uniform(-randomness.joint_rad, randomness.joint_rad, 7)
+        joints = np.clip(
+            np.asarray(config.home_joints) + noise, config.joint_low, config.joint_high
+        )
+        offset = np.append(rng.uniform(-randomness.fixture_m, randomness.fixture_m, 2), 0.0)
+        fixture_pos = FIXTURE_NOMINAL + offset
+        _place(model, data, config, joints, fixture_pos)
+        _apply_impulses(model, data, sample_impulse_velocities(randomness, rng))
+        mujoco.mj_step(model, data, round(_SETTLE_S / model.opt.timestep))
+        parts = {name: data.joint(name).qpos.copy() for name in task.parts}
+        if _is_settled(data, task, parts):
+            return InitialState(joints, parts, fixture_pos)
+    raise ResipError(
+        f"{task.name}: no settled initial state in {_ATTEMPTS} draws (seed {seed}, index "
+        f"{index}); the scene or its randomness is wrong"
+    )
+
+
+def _place(
+    model: mujoco.MjModel,
+    data: mujoco.MjData,
+    config: ControlConfig,
+    joints: Array,
+    fixture_pos: Array,
+) -> None:
+    mujoco.mj_resetData(model, data)
+    for i, angle in enumerate(joints, start=1):
+        data.joint(f"fr3_joint{i}").qpos[0] = angle
+    data.ctrl[:7] = joint_control(config, joints, np.zeros(7))
+    for name in FINGER_JOINTS:
+        data.joint(name).qpos[0] = config.gripper_max_width_m / 2
+    data.actuator(HAND_ACTUATOR).ctrl[0] = config.gripper_max_width_m / 2
+    data.mocap_pos[0] = fixture_pos
+    for name, (pos, rot) in nominal_poses().items():
+        data.joint(name).qpos[:] = np.concatenate([pos, matrix_to_quat_wxyz(rot)])
+
+
+def _apply_impulses(
+    model: mujoco.MjModel,
+    data: mujoco.MjData,
+    velocities: dict[str, tuple[Array, Array]],
+) -> None:
+    """Free-joint velocities: linear in the world frame, angular in the body frame."""
+    mujoco.mj_forward(model, data)
+    for name, (linear, angular) in velocities.items():
+        rot = data.body(name).xmat.reshape(3, 3)
+        data.joint(name).qvel[:] = np.concatenate([linear, rot.T @ angular])
+
+
+def _is_settled(data: mujoco.MjData, task: TaskSpec, parts: dict[str, Array]) -> bool:
+    speeds = [np.abs(data.joint(name).qvel).max() for name in task.parts]
+    positions = np.array([pose[:3] for pose in parts.values()])
+    inside = ((positions > _PARTS_LOW) & (positions < _PARTS_HIGH)).all()
+    return bool(inside and max(speeds) < _AT_REST)
