@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The arm, real or simulated, through franky: one tracker, one reference thread, explicit phases.
+
+Joint law, run at 1 kHz in franky's C++ control thread: tau = K (q_ref - q) + D (dq_ref - dq)
++ Coriolis, rate-limited; the robot adds gravity. The thread here hands it a reference sampled
+against the robot's own clock, so a late thread never bends the motion.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from enum import Enum
+
+import franky
+import numpy as np
+
+from resip_ros.core.config import ControlConfig
+from resip_ros.core.errors import UnsafeCommand
+from resip_ros.core.geometry import Array
+from resip_ros.core.interpolation import Segment
+from resip_ros.robot.connection import (
+    FaultKind,
+    RobotUnavailable,
+    classify_fault,
+    connect_bounded,
+    realtime_config,
+)
+from resip_ros.robot.reference import Reference, homing_motion
+
+logger = logging.getLogger(__name__)
+
+_ERROR_NAMES = tuple(n for n in dir(franky.Errors) if not n.startswith("_"))
+
+
+class Phase(Enum):
+    """What the arm is doing; only FOLLOWING obeys commands."""
+
+    IDLE = "idle"
+    """Connected, not under our torque control; the robot holds itself."""
+    HOLDING = "holding"
+    """Tracking a resting reference; commands are refused until ``enable``."""
+    FOLLOWING = "following"
+    """Tracking commanded segments."""
+    HOMING = "homing"
+    """Moving to the home joints by its own motion."""
+    FAULT = "fault"
+    """Out of control; ``recover`` leads to IDLE, never to motion."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why control was lost."""
+
+    kind: FaultKind
+    message: str
+
+
+@dataclass(frozen=True)
+class ArmState:
+    """One reading of the arm."""
+
+    time_s: float
+    """Robot clock, s since the connection."""
+    q: Array
+    """(7,) rad."""
+    dq: Array
+    """(7,) rad/s."""
+    tau_ext: Array
+    """(7,) N m, external joint torque as the robot estimates it."""
+    wrench_ext_base: Array
+    """(6,) external force N and torque N m at the TCP, base frame."""
+    mode: str
+    """Robot mode as libfranka names it."""
+    errors: tuple[str, ...]
+    """Names of the active errors."""
+    success_rate: float
+    """Share of commands that reached the robot in time, 0..1, while in control."""
+
+
+def _read(state: franky.RobotState) -> ArmState:
+    errors = state.current_errors
+    return ArmState(
+        time_s=state.time.to_sec(),
+        q=np.array(state.q),
+        dq=np.array(state.dq),
+        tau_ext=np.array(state.tau_ext_hat_filtered),
+        wrench_ext_base=np.array(state.O_F_ext_hat_K),
+        mode=state.robot_mode.name,
+        errors=tuple(name for name in _ERROR_NAMES if getattr(errors, name) is True),
+        success_rate=float(state.control_command_success_rate),
+    )
+
+
+class FrankaArm:
+    """Connection, tracker and reference thread of one arm. Methods may be called from any thread."""
+
+    def __init__(self, config: ControlConfig, address: str) -> None:
+        self.config = config
+        self.address = address
+        self.fault: Fault | None = None
+        self.timed_out = False
+        """Whether the watchdog ended the last following."""
+        self._phase = Phase.IDLE
+        self._robot: franky.Robot | None = None
+        self._tracker: franky.JointImpedanceTracker | None = None
+        self._reference = Reference(config)
+        self._lock = threading.RLock()
+        self._thread: threading.Thread | None = None
+        self._running = False
+
+    @property
+    def phase(self) -> Phase:
+        """What the arm is doing now."""
+        return self._phase
+
+    def connect(self) -> None:
+        """Connect and set the collision thresholds.
+
+        Raises:
+            RobotUnavailable: when the robot does not answer within a few seconds.
+        """
+        config = self.config
+        robot = connect_bounded(
+            lambda: franky.Robot(self.address, realtime_config=realtime_config()),
+            "arm",
+            self.address,
+        )
+        try:
+            robot.set_collision_behavior(config.torque_threshold_nm, config.force_threshold_n)
+        except franky.CommandException as error:
+            raise RobotUnavailable(
+                f"arm at {self.address} refused the collision thresholds: {error}"
+            ) from error
+        self._robot = robot
+
+    def state(self) -> ArmState:
+        """The newest state; waits up to 1 ms when not under control.
+
+        Raises:
+            RobotUnavailable: not connected, or the connection was lost.
+        """
+        if self._robot is None:
+            raise RobotUnavailable(f"arm at {self.address} is not connected; call connect first")
+        try:
+            return _read(self._robot.state)
+        except (franky.NetworkException, franky.ProtocolException) as error:
+            self._enter_fault(error)
+            raise RobotUnavailable(f"arm at {self.address} was lost: {error}") from error
+
+    def start_tracking(self) -> None:
+        """Take torque control and hold the measured joints."""
+        self._require(Phase.IDLE)
+        config = self.config
+        now = self.state()
+        self._reference.rest_at(now.q)
+        self._tracker = franky.JointImpedanceTracker(
+            self._robot,
+            stiffness=np.array(config.stiffness),
+            damping=np.array(config.damping),
+            max_delta_tau=config.max_delta_tau,
+            lower_joint_limits=np.array(config.joint_min),
+            upper_joint_limits=np.array(config.joint_max),
+            # references stay outside this band, so the repulsion acts only on a fault
+            joint_limit_activation_distance=config.joint_margin_rad,
+        )
+        self._phase = Phase.HOLDING
+        self._running = True
+        self._thread = threading.Thread(target=self._run, daemon=True, name="arm-reference")
+        self._thread.start()
+
+    def enable(self) -> None:
+        """Accept segments from now on; the watchdog starts with the first one."""
+        with self._lock:
+            self._require(Phase.HOLDING)
+            self.timed_out = False
+            self._phase = Phase.FOLLOWING
+
+    def reference(self) -> tuple[Array, Array]:
+        """End of the commanded reference: q (7,) rad and dq (7,) rad/s to plan from."""
+        with self._lock:
+            return self._reference.end()
+
+    def follow(self, segment: Segment) -> None:
+        """Append a segment (of one arm) to the reference.
+
+        Raises:
+            UnsafeCommand: when the arm does not follow, or the segment is not finite or would
+                jump away from the reference.
+        """
+        with self._lock:
+            if self._phase is not Phase.FOLLOWING:
+                reason = "no command came in time" if self.timed_out else "it was not enabled"
+                raise UnsafeCommand(
+                    f"arm is {self._phase.value}, expected following ({reason}); "
+                    "start it again before sending commands"
+                )
+            self._reference.append(segment, self.state().time_s)
+
+    def hold(self) -> None:
+        """Decelerate along the reference, then rest; commands are refused until ``enable``."""
+        with self._lock:
+            if self._phase in (Phase.FOLLOWING, Phase.HOMING):
+                self._reference.brake(self.state().time_s)
+                self._phase = Phase.HOLDING
+
+    def home(self) -> float:
+        """Start a smooth joint motion to the home joints; returns its duration, s."""
+        with self._lock:
+            self._require(Phase.HOLDING)
+            now = self.state()
+            motion = homing_motion(now.q, np.array(self.config.home_joints))
+            self._reference.run(motion, now.time_s)
+            self._phase = Phase.HOMING
+            return motion.duration_s
+
+    def wait_until_homed(self, timeout_s: float) -> None:
+        """Block until homing has ended.
+
+        Raises:
+            RobotUnavailable: on a fault, an interruption or a time-out.
+        """
+        deadline = time.monotonic() + timeout_s
+        while self._phase is Phase.HOMING and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if self._phase is not Phase.HOLDING:
+            raise RobotUnavailable(
+                f"arm did not reach home within {timeout_s:.1f} s: it is {self._phase.value}, "
+                f"fault {self.fault.message if self.fault else 'none'}"
+            )
+
+    def recover(self) -> None:
+        """Clear a fault; ends in IDLE and never moves.
+
+        Raises:
+            RobotUnavailable: when the robot cannot be reached or stays in error.
+        """
+        if self._phase is not Phase.FAULT or self.fault is None:
+            return
+        self._end_thread()
+        self._tracker = None
+        if self.fault.kind is FaultKind.NETWORK:
+            # a lost franky.Robot cannot be revived (recover_from_errors raises on it)
+            self._robot = None
+            self.connect()
+        else:
+            try:
+                cleared = self._robot is not None and self._robot.recover_from_errors()
+            except franky.NetworkException as error:
+                self.fault = Fault(FaultKind.NETWORK, str(error))
+                raise RobotUnavailable(
+                    f"arm at {self.address} was lost during recovery; recover again"
+                ) from error
+            if not cleared:
+                raise RobotUnavailable(
+                    f"arm at {self.address} stays in error {self.state().errors}; free it by "
+                    "hand, release the user stop, then recover again"
+                )
+        self.fault = None
+        self._phase = Phase.IDLE
+
+    def stop(self) -> None:
+        """Decelerate, then give control back to the robot; the last command is the stop."""
+        if self._phase in (Phase.FOLLOWING, Phase.HOMING):
+            self.hold()
+            time.sleep(self.config.hold_duration_s)
+        self._end_thread()
+        if self._phase is Phase.HOLDING and self._tracker is not None:
+            try:
+                self._tracker.stop()
+            except (franky.ControlException, franky.NetworkException) as error:
+                self._enter_fault(error)
+                return
+        self._tracker = None
+        if self._phase is not Phase.FAULT:
+            self._phase = Phase.IDLE
+
+    def close(self) -> None:
+        """Stop and disconnect."""
+        self.stop()
+        self._robot = None
+
+    def _require(self, phase: Phase) -> None:
+        if self._phase is not phase:
+            raise UnsafeCommand(f"arm is {self._phase.value}, expected {phase.value}")
+
+    def _end_thread(self) -> None:
+        self._running = False
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        self._thread = None
+
+    def _enter_fault(self, error: BaseException) -> None:
+        with self._lock:
+            if self._phase is not Phase.FAULT:
+                self.fault = Fault(classify_fault(error), str(error).strip())
+                self._phase = Phase.FAULT
+                logger.error("arm fault (%s): %s", self.fault.kind.value, self.fault.message)
+
+    def _run(self) -> None:
+        """Reference thread: sample, hand over, watch."""
+        period = 1.0 / self.config.reference_hz
+        next_time = time.perf_counter()
+        while self._running:
+            try:
+                if not self._update():
+                    return
+            except Exception as error:  # the thread must end in a fault, not in silence
+                self._enter_fault(error)
+                return
+            next_time = max(next_time + period, time.perf_counter() - period)
+            time.sleep(max(0.0, next_time - time.perf_counter()))
+
+    def _update(self) -> bool:
+        """One turn of the reference thread; False when control is lost."""
+        robot, tracker = self._robot, self._tracker
+        assert robot is not None and tracker is not None
+        if not robot.is_in_control:
+            robot.join_motion(timeout=0.0)  # raises what ended the control
+            raise RobotUnavailable("control ended without an error")
+        now = robot.state.time.to_sec()
+        with self._lock:
+            if self._phase is Phase.FOLLOWING and self._reference.is_stale(now):
+                self._reference.brake(now)
+                self._phase = Phase.HOLDING
+                self.timed_out = True
+                logger.warning("no command for %.2f s: holding", self.config.command_timeout_s)
+            q, dq = self._reference.sample(now)
+            if self._phase is Phase.HOMING and self._reference.is_at_rest(now):
+                self._phase = Phase.HOLDING
+            tracker.set_target(q, dq)
+        return True

@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated FR3 that answers libfranka: franky-sim's protocol server over our own scene.
+
+franky-sim (1.0.4) serves the wire protocol. Its robot and its server are narrowed here to what
+the stack needs: torque straight into our model, the hand as our actuator, honest external
+forces, reflexes, a robot clock equal to simulation time, and a tick cheap enough for 1 kHz.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from franky_sim.franka_robot_protocol import (
+    AutomaticErrorRecoveryCommand,
+    BaseCommand,
+    MoveCommandControllerMode,
+    MoveCommandMotionGeneratorMode,
+    MoveStatus,
+    RobotCommand,
+)
+from franky_sim.franka_robot_server import FrankaRobotServer
+from franky_sim.mujoco_simulator import FrankaMujocoRobot
+
+from resip_ros.core.config import ControlConfig
+from resip_ros.robot.fci_state import (
+    ERROR_CARTESIAN_REFLEX,
+    ERROR_COMMUNICATION,
+    ERROR_JOINT_REFLEX,
+    StateMessage,
+    column_major,
+)
+from resip_ros.sim.arm import FINGER_CLOSED_TARGET_M, HAND_ACTUATOR, TCP_SITE
+
+TICK_S = 0.001
+_ARM = slice(0, 7)
+_GRASP_WIDTH_M = 0.002
+"""Goal widths below this mean: close until the force limit."""
+_FORCE_EVERY = 10
+"""Ticks between two estimates of the external wrench; the training env does the same."""
+_FORCE_FILTER = TICK_S / 0.02
+"""Weight of a new torque: a low-pass of 20 ms, as in the training env."""
+_REPLY_TIMEOUT_S = 0.05
+"""Wall time that the physics waits for the controller's answer to the last state."""
+_MAX_MISSED_REPLIES = 20
+"""A real FR3 stops after as many missed commands in a row (libfranka documentation)."""
+
+
+class SimulatedArm(FrankaMujocoRobot):
+    """Arm and hand of our scene behind franky-sim's robot interface."""
+
+    def __init__(self, config: ControlConfig) -> None:
+        super().__init__(
+            initial_q=config.home_joints, initial_hand_width=config.gripper_max_width_m
+        )
+        self.config = config
+        self.message = StateMessage()
+        self.tau_ext = np.zeros(7)
+        """(7,) N m that the arm exerts on what it touches, filtered; libfranka's sign."""
+        self.wrench_ext_base = np.zeros(6)
+        """(6,) N and N m at the TCP, base frame, that explains ``tau_ext``."""
+        self._stiffness, self._damping = np.array(config.stiffness), np.array(config.damping)
+        self._finger_target_m = self._finger_goal_m = 0.5 * config.gripper_max_width_m
+        self._finger_step_m = 0.5 * config.gripper_speed_m_s * TICK_S
+        self._tick = 0
+
+    def attach(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+        """Take over the arm of a compiled scene: joint actuators off, arm at home."""
+        self._attach_to_scene(model, data, "")
+        for i in range(7):
+            actuator = model.actuator(f"fr3_joint{i + 1}").id
+            model.actuator_gainprm[actuator] = 0.0
+            model.actuator_biasprm[actuator] = 0.0
+        self._hand = model.actuator(HAND_ACTUATOR).id
+        self._site = model.site(TCP_SITE).id
+        self._fingers = np.array(self._finger_qpos_addrs)
+        self._jacobian = np.zeros((2, 3, model.nv))
+        data.qpos[_ARM] = self.config.home_joints
+        data.qpos[self._fingers] = self._finger_target_m
+        data.ctrl[self._hand] = self._finger_target_m
+        mujoco.mj_forward(model, data)
+        self.message.record["q_d"] = self.config.home_joints
+        self._refresh_message()
+
+    @property
+    def state(self) -> StateMessage:
+        """The message for the wire."""
+        return self.message
+
+    def torque_control(self, torques: Sequence[float], has_new_command: bool = True) -> None:
+        """Apply joint torques (7,), N m; gravity is compensated by the model itself."""
+        applied = np.clip(torques, self._torque_low, self._torque_high)
+        self.message.record["tau_J_d"] = applied
+        self.message.record["q_d"] = self.message.record["q"]
+        self._data.qfrc_applied[_ARM] = applied
+
+    _torque_high = np.array([87.0] * 4 + [12.0] * 3)
+    _torque_low = -_torque_high
+
+    def joint_position_control(
+        self, target_q: Sequence[float], has_new_command: bool = True
+    ) -> None:
+        """Hold or follow joints (7,), rad, with the configured impedance."""
+        data = self._data
+        if data is None:
+            return
+        error = np.asarray(target_q) - data.qpos[_ARM]
+        applied = self._stiffness * error - self._damping * data.qvel[_ARM]
+        data.qfrc_applied[_ARM] = np.clip(applied, self._torque_low, self._torque_high)
+        self.message.record["tau_J_d"] = 0.0
+        self.message.record["q_d"] = target_q
+
+    def set_hand_goal(self, width: float, max_velocity: float, max_force: float) -> None:
+        """Move the fingers to a width, m, at a width speed, m/s, with a force limit, N."""
+        closing = width < _GRASP_WIDTH_M
+        self._finger_goal_m = FINGER_CLOSED_TARGET_M if closing else 0.5 * width
+        self._finger_step_m = 0.5 * max_velocity * TICK_S
+        # from where the fingers are: a held part has kept them away from the last target
+        self._finger_target_m = 0.5 * self._get_hand_width()
+        limit = 2.0 * min(max_force, self.config.gripper_force_n)
+        self._model.actuator_forcerange[self._hand] = (-limit, limit)
+
+    def _get_hand_width(self) -> float:
+        if self._data is None:
+            return self._initial_hand_width
+        return float(self._data.qpos[self._fingers].sum())
+
+    def before_step(self) -> None:
+        """Move the finger target; call before each physics step."""
+        to_go = self._finger_goal_m - self._finger_target_m
+        step = self._finger_step_m
+        self._finger_target_m += min(max(to_go, -step), step)
+        self._data.ctrl[self._hand] = self._finger_target_m
+
+    def after_step(self) -> None:
+        """Refresh the estimates and the message; call after each physics step."""
+        self._tick += 1
+        self.tau_ext -= _FORCE_FILTER * (self._data.qfrc_constraint[_ARM] + self.tau_ext)
+        if self._tick % _FORCE_EVERY == 0:
+            self._estimate_wrench()
+        self._refresh_message()
+
+    def _estimate_wrench(self) -> None:
+        linear, angular = self._jacobian
+        mujoco.mj_jacSite(self._model, self._data, linear, angular, self._site)
+        jacobian = self._jacobian[:, :, _ARM].reshape(6, 7)
+        self.wrench_ext_base = np.linalg.pinv(jacobian.T, rcond=1e-3) @ self.tau_ext
+
+    def _refresh_message(self) -> None:
+        record, data = self.message.record, self._data
+        record["q"] = data.qpos[_ARM]
+        record["dq"] = data.qvel[_ARM]
+        record["tau_J"] = data.qfrc_applied[_ARM] + data.qfrc_gravcomp[_ARM]
+        record["tau_ext_hat_filtered"] = self.tau_ext
+        record["O_F_ext_hat_K"] = self.wrench_ext_base
+        rot = data.site_xmat[self._site].reshape(3, 3)
+        pose = column_major(rot, data.site_xpos[self._site])
+        record["O_T_EE"] = pose
+        record["O_T_EE_d"] = pose
+
+
+@dataclass
+class _Recovery(AutomaticErrorRecoveryCommand):
+    """Clears the simulated errors before it answers."""
+
+    def handle(self, server: FciServer) -> None:
+        server.clear_errors()
+        super().handle(server)
+
+
+class FciServer(FrankaRobotServer):
+    """franky-sim's server with reflexes, a lasting clock and patience for a late controller."""
+
+    def __init__(self, arm: SimulatedArm, addresses: Iterable[str]) -> None:
+        super().__init__(arm, addresses)
+        self.arm = arm
+        self.ticks = 0
+        """Physics ticks since the start; the robot clock in ms."""
+        self.missed_replies = 0
+        """States to which the controller did not answer in time, since the start."""
+        self._is_torque = False
+        self._replied_tick: int | None = None
+        self._missed_in_row = 0
+        # franky-sim offers no hook for the commands it knows
+        commands = self._FrankaServer__command_class_map  # type: ignore[attr-defined]
+        commands[RobotCommand.kAutomaticErrorRecovery] = _Recovery
+
+    def wait_for_reply(self) -> None:
+        """Let the controller answer the last state before the physics goes on.
+
+        At 1 kHz on an idle machine the answer is long there. On a busy one the simulation
+        slows down instead of running with old torques, so the dynamics stay the same.
+        """
+        if not self._is_torque or self._replied_tick is None:
+            return
+        self._process_udp_commands()
+        deadline = time.perf_counter() + _REPLY_TIMEOUT_S
+        while self._is_torque and self._replied_tick < self.ticks:
+            if time.perf_counter() > deadline:
+                self.missed_replies += 1
+                self._missed_in_row += 1
+                if self._missed_in_row >= _MAX_MISSED_REPLIES:
+                    self.reflex(ERROR_COMMUNICATION)
+                return
+            time.sleep(5e-5)
+            self._process_udp_commands()
+        self._missed_in_row = 0
+
+    def check_reflex(self) -> None:
+        """Stop the arm when it pushes harder than the thresholds, as the real one does."""
+        config, arm = self.arm.config, self.arm
+        if not self._is_torque:
+            return
+        if np.abs(arm.wrench_ext_base[:3]).max() > config.force_threshold_n:
+            self.reflex(ERROR_CARTESIAN_REFLEX)
+        elif np.abs(arm.tau_ext).max() > config.torque_threshold_nm:
+            self.reflex(ERROR_JOINT_REFLEX)
+
+    def reflex(self, error: int) -> None:
+        """Abort the motion with an error; the arm holds until it is recovered."""
+        motion = self.current_motion_id
+        self.arm.message.set_error(error)
+        self.stop_motion(send_preemption_signal=False)
+        self.send_state()
+        if motion:
+            BaseCommand.send_response(
+                self._tcp_socket, RobotCommand.kMove, motion, MoveStatus.kReflexAborted
+            )
+        self.reset_current_motion_id()
+
+    def clear_errors(self) -> None:
+        """What the robot does on automatic error recovery."""
+        self.arm.message.set_error(None)
+
+    def start_motion(
+        self,
+        controller_mode: MoveCommandControllerMode,
+        motion_generator_mode: MoveCommandMotionGeneratorMode,
+        motion_id: int,
+    ) -> None:
+        """Start a motion unless an error is active."""
+        if self.arm.message.has_error:
+            raise ValueError("motion refused: an error is active, recover first")
+        super().start_motion(controller_mode, motion_generator_mode, motion_id)
+        self._is_torque = controller_mode == MoveCommandControllerMode.kExternalController
+        self._replied_tick, self._missed_in_row = None, 0
+
+    def stop_motion(self, send_preemption_signal: bool = True) -> None:
+        """End the motion; the arm holds where it is."""
+        self._is_torque = False
+        super().stop_motion(send_preemption_signal)
+
+    def _reset_state(self) -> None:
+        self._is_torque = False
+        super()._reset_state()
+
+    def _setup_udp_connection(self, network_udp_port: int) -> None:
+        super()._setup_udp_connection(network_udp_port)
+        self._replied_tick = None
+
+    def send_state(self) -> None:
+        """Send the state of this tick to whoever is connected."""
+        # the message id is the robot's clock in ms: as on a robot that stays on, it does not
+        # start anew with a client, so robot time is simulation time
+        self._FrankaServer__message_id = self.ticks
+        super().send_state()
+
+    def _handle_udp_command(self, command_data: bytes) -> None:
+        super()._handle_udp_command(command_data)
+        self._replied_tick = int.from_bytes(command_data[:8], "little")
