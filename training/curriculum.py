@@ -12,13 +12,25 @@ A restored state keeps its step counter, so that the time limit stays what it wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from resip_ros.core.errors import ConfigError
+
+
+class Snapshot(Protocol):
+    """Simulator states of some envs: `training.env.Snapshot`, a dataclass of arrays (b, ...)."""
+
+    def __getitem__(self, index: Any) -> Snapshot:
+        """States of some of the envs."""
+        ...
+
+    @staticmethod
+    def concatenate(parts: list[Any]) -> Any:
+        """One snapshot of all the parts' envs."""
+        ...
 
 
 class SnapshotSource(Protocol):
@@ -28,8 +40,8 @@ class SnapshotSource(Protocol):
     episode_steps: int
     t: np.ndarray
 
-    def snapshot(self, ids: np.ndarray) -> Sequence[Any]:
-        """Simulator states of the given envs, in their order."""
+    def snapshot(self, ids: np.ndarray) -> Snapshot:
+        """States of the given envs, in their order."""
         ...
 
 
@@ -57,7 +69,9 @@ class CurriculumConfig:
     def __post_init__(self) -> None:
         """Check ranges."""
         if not 0 <= self.start_probability <= 1:
-            raise ConfigError(f"start_probability must lie in [0, 1], got {self.start_probability}")
+            raise ConfigError(
+                f"start_probability must lie in [0, 1], got {self.start_probability}"
+            )
         if self.snapshot_every < 1 or self.pool_size < 1:
             raise ConfigError("snapshot_every and pool_size must be at least 1")
 
@@ -66,14 +80,16 @@ class CurriculumConfig:
 class StoredState:
     """A start and how episodes from it ended."""
 
-    snapshot: Any
+    snapshot: Snapshot
+    """Of one env."""
     t: int
+    """Its step counter."""
     successes: int
     failures: int
 
     @property
     def weight(self) -> float:
-        """p (1 - p) of the success rate's posterior mean under a uniform prior."""
+        """Variance p (1 - p) of the success rate's posterior mean under a uniform prior."""
         tried = self.successes + self.failures + 2
         return (self.successes + 1) * (self.failures + 1) / tried**2
 
@@ -87,7 +103,7 @@ class StoredState:
 class _Recording:
     """States along the running episode of one env."""
 
-    states: list[tuple[int, Any]] = field(default_factory=list)
+    states: list[tuple[int, Snapshot]] = field(default_factory=list)
     origin: StoredState | None = None
 
 
@@ -96,6 +112,8 @@ class Curriculum:
 
     def __init__(self, config: CurriculumConfig, env: SnapshotSource, seed: int) -> None:
         self.config = config
+        self.choosing = True
+        """Whether `choose` gives stored states; recording goes on either way."""
         self._env = env
         self._rng = np.random.default_rng(seed)
         self._running = [_Recording() for _ in range(env.num_envs)]
@@ -117,8 +135,11 @@ class Curriculum:
         due = ids[(self._clock + self._phase[ids]) % self.config.snapshot_every == 0]
         if not len(due):
             return
-        for env, snapshot in zip(due, self._env.snapshot(due), strict=True):
-            self._running[env].states.append((int(self._env.t[env]), snapshot))
+        snapshots = self._env.snapshot(due)
+        for row, env in enumerate(due):
+            # An index array copies: a kept state must not hold on to its neighbours' memory.
+            state = snapshots[np.array([row])]
+            self._running[env].states.append((int(self._env.t[env]), state))
 
     def end_episode(self, env: int, success: bool) -> None:
         """Credit the start of the episode that ended and store some of its states."""
@@ -139,9 +160,9 @@ class Curriculum:
             t, snapshot = states[index]
             self._store(success, StoredState(snapshot, t, int(success), int(not success)))
 
-    def choose(self, env: int) -> Any | None:
+    def choose(self, env: int) -> Snapshot | None:
         """Start of the next episode of an env: a stored state, or None for a fresh start."""
-        if self._rng.random() >= self.config.start_probability:
+        if not self.choosing or self._rng.random() >= self.config.start_probability:
             return None
         pools = [pool for pool in self.pools.values() if pool]
         if not pools:
@@ -151,6 +172,27 @@ class Curriculum:
         state = pool[self._rng.choice(len(pool), p=weights / weights.sum())]
         self._running[env].origin = state
         return state.snapshot
+
+    def state(self) -> dict[str, Any]:
+        """Random state and stored states; what runs at the moment is not part of it."""
+        pools = []
+        for source, pool in self.pools.items():
+            if pool:
+                joined = type(pool[0].snapshot).concatenate([s.snapshot for s in pool])
+                counts = np.array([(s.t, s.successes, s.failures) for s in pool])
+                pools.append([source, vars(joined), counts])
+        return {"rng": self._rng.bit_generator.state, "pools": pools}
+
+    def load_state(self, state: dict[str, Any], snapshot_type: type[Any]) -> None:
+        """Continue from `state`, whose arrays may have become tensors; episodes start anew."""
+        self._rng.bit_generator.state = state["rng"]
+        self._running = [_Recording() for _ in self._running]
+        for source, arrays, counts in state["pools"]:
+            joined = snapshot_type(**{name: np.asarray(a) for name, a in arrays.items()})
+            self.pools[source] = [
+                StoredState(joined[np.array([row])], *(int(value) for value in line))
+                for row, line in enumerate(np.asarray(counts))
+            ]
 
     def _store(self, success: bool, state: StoredState) -> None:
         pool = self.pools[success]

@@ -15,6 +15,7 @@ import copy
 import math
 import threading
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ class OffPolicyConfig:
     smoothing: float = 0.1
     """Std of the noise on target actions, clipped at twice this; in units of the bound."""
     action_penalty: float = 0.005
-    """Weight of a^2, averaged over dimensions, in the actor's loss: against pushing with full force for nothing."""
+    """Weight of mean a^2 in the actor's loss: against pushing with full force for nothing."""
     success_fraction: float = 0.25
     """Share of each batch drawn from successful episodes."""
     target_min: float = -0.05
@@ -100,8 +101,7 @@ class CriticEnsemble(nn.Module):
         super().__init__()
         sizes = (input_dim, hidden, hidden, 1)
         self.weights = nn.ParameterList(
-            torch.randn(critics, a, b) / math.sqrt(a)
-            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            torch.randn(critics, a, b) / math.sqrt(a) for a, b in pairwise(sizes)
         )
         self.biases = nn.ParameterList(torch.zeros(critics, 1, size) for size in sizes[1:])
 

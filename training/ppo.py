@@ -252,9 +252,7 @@ class PPOLearner:
         for _ in range(c.epochs):
             order = torch.randperm(len(returns), generator=self.generator)
             for index in order.chunk(c.minibatches):
-                log_prob = gaussian_log_prob(
-                    actions[index], self.actor(inputs[index]), c.log_std
-                )
+                log_prob = gaussian_log_prob(actions[index], self.actor(inputs[index]), c.log_std)
                 log_ratio = log_prob - old_log_prob[index]
                 kl = float(approximate_kl(log_ratio.detach()))
                 if kl > c.target_kl:

@@ -29,7 +29,7 @@ class Env(Protocol):
     t: np.ndarray
 
     def observe(self) -> np.ndarray:
-        """(N, 58) raw observation."""
+        """Raw observation (N, 58)."""
         ...
 
     def step(self, action: np.ndarray) -> Any:
@@ -37,7 +37,7 @@ class Env(Protocol):
         ...
 
     def reset(self, ids: np.ndarray, states: Any = None) -> Any:
-        """Start new episodes in some envs."""
+        """Start new episodes in some envs, from given states or from new initial ones."""
         ...
 
     def snapshot(self, ids: np.ndarray) -> Any:
@@ -88,11 +88,13 @@ class ResidualStep:
     """(N,) bool: time limit; the value at `bootstrap` follows."""
     bootstrap: np.ndarray
     """(N, D) input after the step and before any reset, with the base action that would be
-    executed there. Meaningless where terminated."""
+    executed there; zeros where terminated."""
     success: np.ndarray
     """(N,) bool."""
     force: np.ndarray
     """(N,) filtered external force, N."""
+    refused: np.ndarray
+    """(N,) bool: the gate refused the action and the arm stopped."""
     episodes: tuple[EpisodeEnd, ...]
     """Episodes that ended."""
 
@@ -145,10 +147,14 @@ class ResidualEnv:
         place = np.minimum(self._cursor, self.base.action_steps - 1)
         return self._plan[np.arange(self.num_envs), place]
 
-    def reset(self) -> np.ndarray:
-        """Start every env afresh; returns the residual's input (N, D)."""
+    def reset(self, states: Any = None) -> np.ndarray:
+        """Start every env afresh, from N given initial states or from new ones.
+
+        Returns:
+            (N, D) the residual's input.
+        """
         everyone = np.arange(self.num_envs)
-        self.env.reset(everyone)
+        self.env.reset(everyone, states=states)
         self._steps[:] = 0
         self._fresh[:] = True
         obs = self.env.observe()
@@ -171,7 +177,10 @@ class ResidualEnv:
         # A truncated env plans as well: its bootstrap needs the action that would come next.
         used_up = (self._cursor >= self.base.action_steps) & ~terminated
         self._replan(np.nonzero(used_up)[0], result.obs)
-        bootstrap = self._build_input(result.obs, self.base_action)
+        alive = np.nonzero(~terminated)[0]
+        # Zeros for the others: where the solver blew up, the observation may not be finite.
+        bootstrap = np.zeros_like(self._inputs)
+        bootstrap[alive] = self._build_input(result.obs[alive], self.base_action[alive])
 
         done = np.nonzero(terminated | truncated)[0]
         if self.curriculum is not None:
@@ -192,6 +201,7 @@ class ResidualEnv:
             bootstrap=bootstrap,
             success=np.asarray(result.success, bool),
             force=np.asarray(result.force),
+            refused=np.asarray(result.refused, bool),
             episodes=episodes,
         )
 
@@ -234,6 +244,7 @@ class ResidualEnv:
         if (~stored).any():
             self.env.reset(ids[~stored])
         if stored.any():
-            self.env.reset(ids[stored], states=[s for s in states if s is not None])
+            chosen = [state for state in states if state is not None]
+            self.env.reset(ids[stored], states=type(chosen[0]).concatenate(chosen))
         self._fresh[ids] = ~stored
         self._steps[ids] = 0
