@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Base policy: an observation every few steps, a chunk of actions out."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from resip_ros.core import events, messages
+from resip_ros.core.chunking import ActionChunk, tick_start_ns
+from resip_ros.core.errors import DataError
+from resip_ros.core.tasks import get_task
+from resip_ros.nodes import topics
+from resip_ros.nodes.episode import EpisodeSwitch
+from resip_ros.nodes.node_main import StackNode, run_node
+from resip_ros.nodes.observation_input import Observation, ObservationInput
+from resip_ros.nodes.parameters import declare_parameters, parameter
+from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot
+
+
+@dataclass(frozen=True)
+class BasePolicyParameters:
+    """ROS parameters of the base policy."""
+
+    task: str = parameter("one_leg", "task that the policy was trained for")
+    checkpoint: str = parameter(
+        "", "policy folder or base bundle; may be set while running", name=CHECKPOINT, live=True
+    )
+    robot_max_age_s: float = parameter(
+        0.05, "greatest age of joint states, s", low=0.005, high=1.0
+    )
+    parts_max_age_s: float = parameter(0.1, "greatest age of part poses, s", low=0.005, high=1.0)
+    seed: int = parameter(
+        0, "seed of the policy's noise from the next start on", low=0, high=2**31, live=True
+    )
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the inference thread is asked for."""
+
+    tick: int
+    observation: Observation
+    received_s: float
+    """Monotonic time at which the observation was complete, s."""
+    reset_seed: int | None
+
+
+class BasePolicyNode(StackNode):
+    """Predicts on the step after ~/start and then whenever its last chunk has run out."""
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__("base_policy", **kwargs)
+        self.parameters = declare_parameters(self, BasePolicyParameters)
+        self._slot: PolicySlot | None = None
+        self._worker: threading.Thread | None = None
+        self._jobs: queue.Queue[Job | None] = queue.Queue(maxsize=1)
+
+    def configure(self) -> None:
+        """Loads the policy, then subscribes.
+
+        Raises:
+            CheckpointMismatch: for a bundle that cannot be run.
+            ConfigError: for an unknown task.
+        """
+        self._task = get_task(self.parameters.task)
+        self._slot = PolicySlot(self, self._task, self.parameters.checkpoint)
+        self._next_tick = 0
+        self._reset_seed: int | None = None
+        self._latencies_ms: list[float] = []
+        self._counts = {"chunks": 0, "busy": 0}
+        self._chunks = self.create_publisher(
+            JointTrajectory, topics.ACTION_CHUNK, topics.stream_qos()
+        )
+        self._reports = self.create_publisher(String, topics.EPISODE_REPORT, topics.latched_qos())
+        self._worker = threading.Thread(target=self._infer, daemon=True, name="inference")
+        self._worker.start()
+        self._switch = EpisodeSwitch(self, on_start=self._start, on_stop=self._report)
+        self._input = ObservationInput(
+            self,
+            self._task,
+            self._on_step,
+            robot_max_age_s=self.parameters.robot_max_age_s,
+            parts_max_age_s=self.parameters.parts_max_age_s,
+        )
+
+    def close(self) -> None:
+        """Ends the inference thread after the chunk in progress."""
+        if self._worker is not None:
+            self._jobs.put(None)
+            self._worker.join()
+        if self._slot is not None:
+            self._slot.close()
+
+    def _start(self) -> None:
+        self._next_tick = 0
+        self._reset_seed = int(self.get_parameter("seed").value or 0)
+        self._latencies_ms = []
+        self._counts = dict.fromkeys(self._counts, 0)
+
+    def _report(self) -> None:
+        report = events.NodeReport(
+            "base_policy", dict(self._counts), {"chunk": list(self._latencies_ms)}
+        )
+        self._reports.publish(String(data=report.to_json()))
+
+    def _on_step(self, tick: int, observation: Observation) -> None:
+        if not self._switch.is_running or tick < self._next_tick:
+            return
+        job = Job(tick, observation, time.monotonic(), self._reset_seed)
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            # the chunk in progress is late; the next step asks again
+            self._counts["busy"] += 1
+            return
+        assert self._slot is not None
+        self._reset_seed = None
+        self._next_tick = tick + self._slot.policy.base.action_steps
+
+    def _infer(self) -> None:
+        """Inference thread: one chunk a job; policies change only here, between two."""
+        assert self._slot is not None
+        while (job := self._jobs.get()) is not None:
+            changed = self._slot.take_pending()
+            policy = self._slot.policy.base
+            if job.reset_seed is not None or changed:
+                policy.reset(job.reset_seed or 0)
+            try:
+                chunk = policy.predict_chunk(job.observation.values[None])
+                actions = policy.normalizer.denormalize_action(chunk[0, : policy.action_steps])
+                self._publish(job, ActionChunk(self._stamp_ns(job), actions, self._task.rate_hz))
+            except DataError as error:
+                self.get_logger().error(f"no chunk: {error}", throttle_duration_sec=1.0)
+                # ask again at the next step
+                self._next_tick = 0
+
+    def _stamp_ns(self, job: Job) -> int:
+        return tick_start_ns(job.tick, self._task.rate_hz)
+
+    def _publish(self, job: Job, chunk: ActionChunk) -> None:
+        message = JointTrajectory()
+        messages.fill_chunk_inplace(message, chunk, JointTrajectoryPoint)
+        self._chunks.publish(message)
+        self._latencies_ms.append((time.monotonic() - job.received_s) * 1e3)
+        self._counts["chunks"] += 1
+
+
+def main() -> int:
+    """Entry point of the `base_policy` command."""
+    return run_node(BasePolicyNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The last gate before the arm: what of a command may be followed, and what was refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from resip_ros.core.chunking import NS_PER_S
+from resip_ros.core.config import ControlConfig
+from resip_ros.core.errors import UnsafeCommand
+from resip_ros.core.geometry import Array
+from resip_ros.core.limits import check_action
+
+
+class CommandGate:
+    """Checks each action's age, order and target; counts what it refuses."""
+
+    def __init__(self, config: ControlConfig) -> None:
+        self._config = config
+        self._last_stamp_ns = -1
+        self.refused: Counter[str] = Counter()
+
+    def reset(self) -> None:
+        """Forgets the last episode."""
+        self._last_stamp_ns = -1
+        self.refused.clear()
+
+    def check(self, stamp_ns: int, action: Array, now_ns: int, pos: Array, rot: Array) -> None:
+        """Accepts an action or raises.
+
+        Args:
+            stamp_ns: Observation that the action answers, ns of the ROS clock.
+            action: (10,) SI.
+            now_ns: Present ROS time, ns.
+            pos: Measured TCP position (3,) m, base frame.
+            rot: Measured R_base_tcp (3, 3).
+
+        Raises:
+            UnsafeCommand: with the reason; it is counted.
+        """
+        try:
+            self._check_time(stamp_ns, now_ns)
+            check_action(self._config, action, pos, rot)
+        except UnsafeCommand:
+            self.refused["commands"] += 1
+            raise
+        self._last_stamp_ns = stamp_ns
+
+    def _check_time(self, stamp_ns: int, now_ns: int) -> None:
+        age_s = (now_ns - stamp_ns) / NS_PER_S
+        if age_s > self._config.max_command_age_s:
+            raise UnsafeCommand(
+                f"action answers an observation {age_s:.3f} s old; "
+                f"limit {self._config.max_command_age_s} s; see which node is slow"
+            )
+        if -age_s > self._config.max_command_future_s:
+            raise UnsafeCommand(
+                f"action is stamped {-age_s:.3f} s in the future; "
+                f"limit {self._config.max_command_future_s} s; check that all nodes use one clock"
+            )
+        if stamp_ns <= self._last_stamp_ns:
+            raise UnsafeCommand(
+                f"action of {stamp_ns} ns is not newer than the last one of "
+                f"{self._last_stamp_ns} ns; is there a second publisher?"
+            )

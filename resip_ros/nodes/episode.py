@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether an episode runs, as every node that acts on it learns from topic episode/event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.node import Node
+from std_msgs.msg import String
+
+from resip_ros.core import events
+from resip_ros.core.chunking import NS_PER_S
+from resip_ros.core.errors import DataError
+from resip_ros.nodes import topics
+
+# events are kept for nodes that join later; a start from long ago must not move the arm
+MAX_AGE_NS = 2 * NS_PER_S
+
+
+class EpisodeSwitch:
+    """Follows the bridge's started and stopped events."""
+
+    def __init__(
+        self, node: Node, on_start: Callable[[], None], on_stop: Callable[[], None]
+    ) -> None:
+        """Subscribes.
+
+        Args:
+            node: Owner of the subscription.
+            on_start: Called when an episode begins.
+            on_stop: Called when a running episode ends, also by a fault.
+        """
+        self.is_running = False
+        self._node = node
+        self._on_start, self._on_stop = on_start, on_stop
+        node.create_subscription(
+            String, topics.EPISODE_EVENT, self._on_event, topics.latched_qos()
+        )
+
+    def _on_event(self, message: String) -> None:
+        try:
+            event = events.parse_event(message.data)
+        except DataError as error:
+            self._node.get_logger().error(f"{topics.EPISODE_EVENT}: {error}")
+            return
+        age_ns = self._node.get_clock().now().nanoseconds - event.stamp_ns
+        if event.kind == events.STARTED and age_ns < MAX_AGE_NS:
+            self._on_start()
+            self.is_running = True
+        elif event.kind in (events.STOPPED, events.FAULT) and self.is_running:
+            self.is_running = False
+            self._on_stop()

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Live observations: the streams of bridge and tracker, aligned by stamp, built as in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from geometry_msgs.msg import PoseStamped
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+
+from resip_ros.core import messages
+from resip_ros.core.alignment import AlignedStreams
+from resip_ros.core.chunking import NS_PER_S, tick_of, tick_start_ns
+from resip_ros.core.errors import DataError, StaleStreamError
+from resip_ros.core.geometry import Array
+from resip_ros.core.kinematics import forward, tcp_velocity
+from resip_ros.core.observation import build_proprioception, build_state_observation
+from resip_ros.core.tasks import TaskSpec
+from resip_ros.nodes import topics
+
+JOINTS = topics.JOINT_STATES
+# Streams that publish on the steps' grid give every value of a step within a few ms. A slower
+# tracker does not; after this long the newest value within its age limit is taken instead.
+PATIENCE_NS = 25_000_000
+
+
+@dataclass(frozen=True)
+class JointReading:
+    """Joint state of arm and gripper."""
+
+    q: Array
+    """(7,) rad."""
+    dq: Array
+    """(7,) rad/s."""
+    width_m: Array
+    """() gripper opening, m."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Raw observation at one instant."""
+
+    stamp_ns: int
+    """Instant that all streams were sampled at, ns of the ROS clock."""
+    values: Array
+    """(D,) SI, as ``core.observation`` defines."""
+
+
+def build_live_observation(task: TaskSpec, joints: JointReading, poses: dict[str, Any]) -> Array:
+    """Decoded streams to the observation (D,), with the functions that training uses.
+
+    Pose and velocity of the TCP come from the joints, so that all proprioception is of one
+    instant and equal to what the training env computes.
+
+    Args:
+        task: Its parts.
+        joints: Measured joints and gripper width.
+        poses: Part name to pose (7,) [x y z qx qy qz qw], base frame.
+    """
+    pos, rot = forward(joints.q)
+    linear, angular = tcp_velocity(joints.q, joints.dq)
+    proprioception = build_proprioception(pos, rot, linear, angular, joints.width_m)
+    return build_state_observation(task, proprioception, poses)
+
+
+class ObservationInput:
+    """Subscribes to what a policy observes and calls back once in every policy step."""
+
+    def __init__(
+        self,
+        node: Node,
+        task: TaskSpec,
+        on_step: Callable[[int, Observation], None],
+        *,
+        robot_max_age_s: float,
+        parts_max_age_s: float,
+    ) -> None:
+        """Opens the subscriptions.
+
+        Args:
+            node: Owner of the subscriptions and the log.
+            task: Says which parts are observed.
+            on_step: Called with number and observation of each policy step, at its first
+                complete instant; never for a step whose streams are stale.
+            robot_max_age_s: Greatest age of joint states, s.
+            parts_max_age_s: Greatest age of a part's pose, s.
+        """
+        self._node = node
+        self._task = task
+        self._on_step = on_step
+        self._last_tick = -1
+        ages = {JOINTS: robot_max_age_s}
+        ages |= {topics.part_pose(name): parts_max_age_s for name in task.observed}
+        self._streams = AlignedStreams(ages)
+        self._newest_ns = 0
+        qos = topics.stream_qos(5)
+        node.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, qos)
+        for name in task.observed:
+            topic = topics.part_pose(name)
+            node.create_subscription(PoseStamped, topic, self._part_callback(topic), qos)
+
+    def latest(self) -> Observation:
+        """Observation at the newest instant that all streams have reached.
+
+        Raises:
+            StaleStreamError: when a stream is missing or too old.
+        """
+        common = self._streams.common_ns()
+        at_ns = self._newest_ns if common is None else common
+        if self._newest_ns - at_ns > PATIENCE_NS:
+            at_ns = self._newest_ns
+        return self._build(at_ns)
+
+    def _build(self, at_ns: int) -> Observation:
+        sample = self._streams.sample(at_ns)
+        poses = {name: sample[topics.part_pose(name)] for name in self._task.observed}
+        return Observation(at_ns, build_live_observation(self._task, sample[JOINTS], poses))
+
+    def _on_joints(self, message: JointState) -> None:
+        self._take(JOINTS, message, decode_joints)
+
+    def _part_callback(self, topic: str) -> Callable[[PoseStamped], None]:
+        return lambda message: self._take(topic, message, messages.decode_pose)
+
+    def _take(self, stream: str, message: Any, decode: Callable[[Any], tuple[int, Any]]) -> None:
+        """Stores a message and starts a step when it completes one."""
+        try:
+            stamp_ns, value = decode(message)
+        except DataError as error:
+            self._node.get_logger().error(f"{stream}: {error}", throttle_duration_sec=1.0)
+            return
+        if stamp_ns < self._newest_ns - NS_PER_S:
+            # the clock went back: steps count anew
+            self._last_tick, self._newest_ns = -1, stamp_ns
+        self._newest_ns = max(self._newest_ns, stamp_ns)
+        self._streams.push(stream, stamp_ns, value)
+        self._try_step()
+
+    def _try_step(self) -> None:
+        tick = tick_of(self._newest_ns, self._task.rate_hz)
+        if tick <= self._last_tick:
+            return
+        start_ns = tick_start_ns(tick, self._task.rate_hz)
+        common = self._streams.common_ns()
+        if common is not None and common >= start_ns:
+            at_ns = common
+        elif self._newest_ns - start_ns >= PATIENCE_NS:
+            at_ns = self._newest_ns
+        else:
+            return
+        self._last_tick = tick
+        try:
+            observation = self._build(at_ns)
+        except StaleStreamError as error:
+            self._node.get_logger().warning(f"no step: {error}", throttle_duration_sec=1.0)
+            return
+        self._on_step(tick, observation)
+
+
+def decode_joints(message: JointState) -> tuple[int, JointReading]:
+    """Joint state message to stamp (ns) and reading; the fingers' sum is the width.
+
+    Raises:
+        DataError: when joints are missing or values are not finite.
+    """
+    names = (*messages.ARM_JOINTS, *messages.FINGER_JOINTS)
+    stamp_ns, position, velocity = messages.decode_joint_state(message, names)
+    arm = len(messages.ARM_JOINTS)
+    return stamp_ns, JointReading(position[:arm], velocity[:arm], position[arm:].sum())

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy a node runs, and its exchange while the node runs, by parameter policy.checkpoint.
+
+A new policy is checked in milliseconds in the parameter callback, loaded and warmed up in a
+thread, and taken over by the node between two chunks. Whatever fails, the old one stays.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import yaml
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from std_msgs.msg import String
+
+from resip_ros.core.errors import CheckpointMismatch, ResipError
+from resip_ros.core.tasks import TaskSpec
+from resip_ros.nodes import topics
+from resip_ros.policy.bundle import CARD_FILE, WEIGHTS_FILE, load_policy
+from resip_ros.policy.card import parse_card
+from resip_ros.policy.runtime import AssemblyPolicy
+
+CHECKPOINT = "policy.checkpoint"
+
+
+def check_quickly(path: Path, task: TaskSpec) -> None:
+    """Reads the cards of a policy folder or base bundle, not the weights.
+
+    Raises:
+        CheckpointMismatch: with the reason it cannot be run for this task.
+    """
+    folders = [path] if (path / CARD_FILE).is_file() else [path / "base"]
+    if (path / "residual").is_dir():
+        folders.append(path / "residual")
+    for folder in folders:
+        card_file = folder / CARD_FILE
+        if not card_file.is_file() or not (folder / WEIGHTS_FILE).is_file():
+            raise CheckpointMismatch(
+                f"no policy bundle in {folder}: expected {CARD_FILE} and {WEIGHTS_FILE}; "
+                "give a policy folder such as models/one_leg, or a base bundle"
+            )
+        try:
+            card = parse_card(yaml.safe_load(card_file.read_text()))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise CheckpointMismatch(f"cannot read {card_file}: {error}") from error
+        if card.task != task.name:
+            raise CheckpointMismatch(
+                f"{folder} is for task {card.task!r}; this node runs {task.name!r}"
+            )
+
+
+def warm_up(policy: AssemblyPolicy) -> None:
+    """Runs the policy once, so that its first step in motion is as fast as the others.
+
+    Raises:
+        CheckpointMismatch: when its output is not finite.
+    """
+    normalizer = policy.normalizer
+    obs = 0.5 * (normalizer.obs_min.astype(np.float64) + normalizer.obs_max)[None]
+    for _ in range(2):
+        chunk = policy.base.predict_chunk(obs)
+        action = policy.compute_action(chunk[:, 0], policy.correct(obs, chunk[:, 0]))
+    if not np.isfinite(action).all():
+        raise CheckpointMismatch("the policy's output for a usual observation is not finite")
+
+
+class PolicySlot:
+    """Holds the active policy of one node and at most one that waits to take its place."""
+
+    def __init__(
+        self,
+        node: Node,
+        task: TaskSpec,
+        path: str,
+        accept: Callable[[AssemblyPolicy], None] = lambda policy: None,
+    ) -> None:
+        """Loads the first policy, then listens to the parameter.
+
+        Args:
+            node: Owner of parameter policy.checkpoint.
+            task: What policies must be for.
+            path: Policy folder or base bundle.
+            accept: Raises CheckpointMismatch for a policy that this node cannot take now.
+
+        Raises:
+            CheckpointMismatch: when the first policy cannot be loaded.
+        """
+        self._node = node
+        self._task = task
+        self._accept = accept
+        self._active_topic = node.create_publisher(
+            String, topics.POLICY_ACTIVE, topics.latched_qos()
+        )
+        self._lock = threading.Lock()
+        self._pending: tuple[str, AssemblyPolicy] | None = None
+        self._loading: threading.Thread | None = None
+        self.path = path
+        self.policy = self._load(path)
+        self._announce()
+        node.add_on_set_parameters_callback(self._validate)
+        node.add_post_set_parameters_callback(self._request)
+
+    def take_pending(self) -> bool:
+        """Makes a waiting policy the active one; call between two chunks.
+
+        Returns:
+            Whether the policy changed.
+        """
+        with self._lock:
+            pending, self._pending = self._pending, None
+        if pending is None:
+            return False
+        try:
+            self._accept(pending[1])
+        except CheckpointMismatch as error:
+            self._refuse(pending[0], error)
+            return False
+        self.path, self.policy = pending
+        self._announce()
+        return True
+
+    def close(self) -> None:
+        """Waits for a load in progress."""
+        if self._loading is not None:
+            self._loading.join()
+
+    def _load(self, path: str) -> AssemblyPolicy:
+        check_quickly(Path(path), self._task)
+        policy = load_policy(Path(path))
+        warm_up(policy)
+        self._accept(policy)
+        return policy
+
+    def _announce(self) -> None:
+        residual = self.policy.residual
+        document = {
+            "node": self._node.get_name(),
+            "checkpoint": self.path,
+            "base_hash": self.policy.base.card.weights_hash,
+            "residual_hash": residual.card.weights_hash if residual is not None else "",
+        }
+        self._active_topic.publish(String(data=json.dumps(document)))
+        self._node.get_logger().info(f"policy {self.path} is active")
+
+    def _validate(self, parameters: list[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            if parameter.name == CHECKPOINT:
+                try:
+                    check_quickly(Path(str(parameter.value)), self._task)
+                except ResipError as error:
+                    return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _request(self, parameters: list[Parameter]) -> None:
+        for parameter in parameters:
+            if parameter.name != CHECKPOINT or parameter.value == self.path:
+                continue
+            self.close()
+            self._loading = threading.Thread(
+                target=self._load_pending, args=(str(parameter.value),), daemon=True
+            )
+            self._loading.start()
+
+    def _load_pending(self, path: str) -> None:
+        try:
+            policy = self._load(path)
+        except ResipError as error:
+            self._refuse(path, error)
+            return
+        with self._lock:
+            self._pending = (path, policy)
+
+    def _refuse(self, path: str, error: ResipError) -> None:
+        """Keeps the old policy, and says so in log and parameter."""
+        self._node.get_logger().error(f"kept policy {self.path}, refused {path}: {error}")
+        self._node.set_parameters([Parameter(CHECKPOINT, value=self.path)])

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Residual policy: the base's action of every step, corrected by the newest observation."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from resip_ros.core import events, messages
+from resip_ros.core.chunking import ActionChunk, tick_start_ns
+from resip_ros.core.errors import CheckpointMismatch, DataError, ResipError, UnsafeCommand
+from resip_ros.core.geometry import Array
+from resip_ros.core.tasks import get_task
+from resip_ros.nodes import topics
+from resip_ros.nodes.episode import EpisodeSwitch
+from resip_ros.nodes.node_main import StackNode, run_node
+from resip_ros.nodes.observation_input import Observation, ObservationInput
+from resip_ros.nodes.parameters import declare_parameters, parameter
+from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot
+from resip_ros.policy.runtime import AssemblyPolicy
+
+BASE_NODE = "base_policy"
+
+
+@dataclass(frozen=True)
+class ResidualPolicyParameters:
+    """ROS parameters of the residual policy."""
+
+    task: str = parameter("one_leg", "task that the policy was trained for")
+    checkpoint: str = parameter(
+        "",
+        "policy folder (base and residual), or a base bundle to correct nothing; "
+        "may be set while running",
+        name=CHECKPOINT,
+        live=True,
+    )
+    robot_max_age_s: float = parameter(
+        0.05, "greatest age of joint states, s", low=0.005, high=1.0
+    )
+    parts_max_age_s: float = parameter(0.1, "greatest age of part poses, s", low=0.005, high=1.0)
+    late_after_s: float = parameter(
+        0.05, "an action this long after its step's observation is late, s", low=0.001, high=1.0
+    )
+
+
+def compute_net_action(
+    policy: AssemblyPolicy, observation: Array, base_action: Array
+) -> tuple[Array, Array]:
+    """Net action and correction of one step, both (10,) SI.
+
+    The base's action comes as float64 in SI units, from which its normalised float32 form is
+    recovered exactly. Without a correction it passes bit for bit.
+
+    Args:
+        policy: Base and perhaps residual.
+        observation: (D,) raw.
+        base_action: (10,) SI.
+    """
+    base_norm = policy.normalizer.normalize_action(base_action)[None]
+    correction = policy.correct(observation[None], base_norm)
+    if not correction.any():
+        return base_action, np.zeros_like(base_action)
+    net = policy.compute_action(base_norm, correction)[0]
+    return net, net - base_action
+
+
+class ResidualPolicyNode(StackNode):
+    """Acts once a step: at once when a chunk covers the step, else when the chunk arrives."""
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__("residual_policy", **kwargs)
+        self.parameters = declare_parameters(self, ResidualPolicyParameters)
+        self._slot: PolicySlot | None = None
+
+    def configure(self) -> None:
+        """Loads the policy, then subscribes.
+
+        Raises:
+            CheckpointMismatch: for a bundle that cannot be run.
+            ConfigError: for an unknown task.
+        """
+        self._task = get_task(self.parameters.task)
+        self._base_hash = ""
+        self._chunk: ActionChunk | None = None
+        self._waiting: tuple[int, float] | None = None
+        self._latencies_ms: list[float] = []
+        self._counts = {"ticks": 0, "late": 0}
+        self._slot = PolicySlot(self, self._task, self.parameters.checkpoint, self._check_base)
+        qos = topics.stream_qos()
+        self._net = self.create_publisher(JointTrajectory, topics.NET_ACTION, qos)
+        self._correction = self.create_publisher(JointTrajectory, topics.CORRECTION, qos)
+        self._base = self.create_publisher(JointTrajectory, topics.BASE_ACTION, qos)
+        self._reports = self.create_publisher(String, topics.EPISODE_REPORT, topics.latched_qos())
+        self.create_subscription(
+            String, topics.POLICY_ACTIVE, self._on_active, topics.latched_qos()
+        )
+        self.create_subscription(JointTrajectory, topics.ACTION_CHUNK, self._on_chunk, qos)
+        self._switch = EpisodeSwitch(self, on_start=self._start, on_stop=self._report)
+        self._input = ObservationInput(
+            self,
+            self._task,
+            self._on_step,
+            robot_max_age_s=self.parameters.robot_max_age_s,
+            parts_max_age_s=self.parameters.parts_max_age_s,
+        )
+
+    def close(self) -> None:
+        """Waits for a policy that is being loaded."""
+        if self._slot is not None:
+            self._slot.close()
+
+    def _start(self) -> None:
+        self._chunk, self._waiting = None, None
+        self._latencies_ms = []
+        self._counts = dict.fromkeys(self._counts, 0)
+
+    def _report(self) -> None:
+        report = events.NodeReport(
+            "residual_policy", dict(self._counts), {"tick": list(self._latencies_ms)}
+        )
+        self._reports.publish(String(data=report.to_json()))
+
+    # ---- pairing with the base ----
+
+    def _on_active(self, message: String) -> None:
+        document = json.loads(message.data)
+        if document.get("node") == BASE_NODE:
+            self._base_hash = str(document.get("base_hash", ""))
+
+    def _check_base(self, policy: AssemblyPolicy) -> None:
+        """Refuses a residual for another base than the one that runs.
+
+        Raises:
+            CheckpointMismatch: on a difference.
+        """
+        expected = policy.base.card.weights_hash
+        if policy.residual is not None and self._base_hash not in ("", expected):
+            raise CheckpointMismatch(
+                f"the residual was trained on base {expected[:12]}, but node {BASE_NODE} runs "
+                f"{self._base_hash[:12]}; set {CHECKPOINT} of both nodes to one policy folder"
+            )
+
+    # ---- steps ----
+
+    def _on_chunk(self, message: JointTrajectory) -> None:
+        try:
+            chunk = messages.decode_chunk(message, self._task.rate_hz)
+        except (UnsafeCommand, DataError) as error:
+            self.get_logger().error(f"chunk dropped: {error}", throttle_duration_sec=1.0)
+            return
+        if not self._switch.is_running:
+            return
+        if self._chunk is not None and chunk.stamp_ns <= self._chunk.stamp_ns:
+            self.get_logger().warning("chunk dropped: it is not newer than the present one")
+            return
+        self._chunk = chunk
+        assert self._slot is not None
+        self._slot.take_pending()
+        self._try_act()
+
+    def _on_step(self, tick: int, _: Observation) -> None:
+        if not self._switch.is_running:
+            return
+        if self._waiting is not None:
+            self._counts["late"] += 1
+        self._counts["ticks"] += 1
+        self._waiting = (tick, time.monotonic())
+        self._try_act()
+
+    def _try_act(self) -> None:
+        """Acts for the waiting step if a chunk covers it."""
+        if self._waiting is None or self._chunk is None:
+            return
+        tick, since_s = self._waiting
+        start_ns = tick_start_ns(tick, self._task.rate_hz)
+        if not self._chunk.covers(start_ns):
+            return
+        self._waiting = None
+        assert self._slot is not None
+        try:
+            self._check_base(self._slot.policy)
+            observation = self._input.latest()
+            _, base_action = self._chunk.at(start_ns)
+            net, correction = compute_net_action(
+                self._slot.policy, observation.values, base_action
+            )
+            self._publish(observation.stamp_ns, net, correction, base_action)
+        except ResipError as error:
+            self._counts["late"] += 1
+            self.get_logger().error(f"no action: {error}", throttle_duration_sec=1.0)
+            return
+        elapsed_s = time.monotonic() - since_s
+        self._latencies_ms.append(elapsed_s * 1e3)
+        self._counts["late"] += elapsed_s > self.parameters.late_after_s
+
+    def _publish(self, stamp_ns: int, net: Array, correction: Array, base: Array) -> None:
+        for publisher, action in (
+            (self._net, net),
+            (self._correction, correction),
+            (self._base, base),
+        ):
+            message = JointTrajectory()
+            chunk = ActionChunk(stamp_ns, action[None], self._task.rate_hz)
+            messages.fill_chunk_inplace(message, chunk, JointTrajectoryPoint)
+            publisher.publish(message)
+
+
+def main() -> int:
+    """Entry point of the `residual_policy` command."""
+    return run_node(ResidualPolicyNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

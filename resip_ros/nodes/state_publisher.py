@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The arm's state as messages: one reading, one stamp on every topic."""
+
+from __future__ import annotations
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+
+from resip_ros.core import messages
+from resip_ros.core.geometry import matrix_to_quat_xyzw
+from resip_ros.core.kinematics import forward, tcp_velocity
+from resip_ros.nodes import topics
+from resip_ros.robot.arm import ArmState
+
+
+class StatePublisher:
+    """Publishers of everything that the bridge measures."""
+
+    def __init__(self, node: Node) -> None:
+        """Args: node: Owner of the publishers."""
+        qos = topics.stream_qos()
+        self._joints = node.create_publisher(JointState, topics.JOINT_STATES, qos)
+        self._pose = node.create_publisher(PoseStamped, topics.CURRENT_POSE, qos)
+        self._twist = node.create_publisher(TwistStamped, topics.CURRENT_TWIST, qos)
+        self._wrench = node.create_publisher(WrenchStamped, topics.EXTERNAL_WRENCH, qos)
+        self._width = node.create_publisher(JointState, topics.GRIPPER_STATE, qos)
+
+    def publish(self, stamp_ns: int, state: ArmState, width_m: float) -> None:
+        """Publishes one reading.
+
+        Args:
+            stamp_ns: When it was measured, ns of the ROS clock.
+            state: The arm.
+            width_m: Gripper opening, m.
+        """
+        names = (*messages.ARM_JOINTS, *messages.FINGER_JOINTS)
+        joints = JointState()
+        position = np.r_[state.q, width_m / 2, width_m / 2]
+        messages.fill_joint_state_inplace(joints, stamp_ns, names, position, np.r_[state.dq, 0, 0])
+        self._joints.publish(joints)
+
+        pos, rot = forward(state.q)
+        pose = PoseStamped()
+        messages.fill_header_inplace(pose.header, stamp_ns, messages.BASE_FRAME)
+        messages.fill_pose_inplace(pose.pose, np.r_[pos, matrix_to_quat_xyzw(rot)])
+        self._pose.publish(pose)
+
+        linear, angular = tcp_velocity(state.q, state.dq)
+        twist = TwistStamped()
+        messages.fill_header_inplace(twist.header, stamp_ns, messages.BASE_FRAME)
+        messages.fill_vector_inplace(twist.twist.linear, linear)
+        messages.fill_vector_inplace(twist.twist.angular, angular)
+        self._twist.publish(twist)
+
+        wrench = WrenchStamped()
+        messages.fill_header_inplace(wrench.header, stamp_ns, messages.BASE_FRAME)
+        messages.fill_vector_inplace(wrench.wrench.force, state.wrench_ext_base[:3])
+        messages.fill_vector_inplace(wrench.wrench.torque, state.wrench_ext_base[3:])
+        self._wrench.publish(wrench)
+
+        opening = JointState()
+        messages.fill_joint_state_inplace(
+            opening, stamp_ns, ("gripper_width",), np.array([width_m]), np.zeros(1)
+        )
+        self._width.publish(opening)

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names and quality of service of every topic, once. Names are relative to the namespace.
+
+Publishers offer RELIABLE everywhere: a best-effort subscriber still matches, while a reliable
+subscriber of a best-effort publisher silently receives nothing.
+"""
+
+from __future__ import annotations
+
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+)
+
+NAMESPACE = "fr3"
+
+JOINT_STATES = "joint_states"
+CURRENT_POSE = "current_pose"
+CURRENT_TWIST = "current_twist"
+EXTERNAL_WRENCH = "external_wrench"
+GRIPPER_STATE = "gripper/state"
+ACTION_CHUNK = "base_policy/action_chunk"
+NET_ACTION = "residual_policy/action"
+CORRECTION = "residual_policy/residual"
+BASE_ACTION = "residual_policy/base_action"
+EPISODE_EVENT = "episode/event"
+EPISODE_REPORT = "episode/report"
+POLICY_ACTIVE = "policy/active"
+SIM_STATE = "sim/state"
+CLOCK = "/clock"
+
+
+def part_pose(part: str) -> str:
+    """Topic of a part's pose."""
+    return f"parts/{part}/pose"
+
+
+def image(camera: str) -> str:
+    """Topic of a camera's colour image, as realsense-ros names it."""
+    return f"{camera}/color/image_raw"
+
+
+def stream_qos(depth: int = 1) -> QoSProfile:
+    """Values that supersede each other."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=ReliabilityPolicy.RELIABLE
+    )
+
+
+def latched_qos(depth: int = 8) -> QoSProfile:
+    """Events that a node which joins later must still learn of."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    )
+
+
+def image_qos() -> QoSProfile:
+    """What the cameras offer; a slow subscriber may lag by five pictures."""
+    return stream_qos(5)
