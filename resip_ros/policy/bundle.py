@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policy bundles on disk: `card.yaml` and `weights.safetensors`, checked whole on loading.
+
+Nothing here unpickles: safetensors holds numbers only, and the card is safe YAML.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+import yaml
+from torch import Tensor, nn
+
+from resip_ros.core.errors import CheckpointMismatch, DataError, ResipError
+from resip_ros.policy.card import (
+    BaseCard,
+    Card,
+    ResidualCard,
+    Success,
+    card_to_mapping,
+    parse_card,
+)
+from resip_ros.policy.networks import ConditionalUNet, build_residual_actor
+from resip_ros.policy.normalizer import Normalizer
+from resip_ros.policy.runtime import (
+    AssemblyPolicy,
+    BasePolicy,
+    ResidualPolicy,
+    residual_input_dim,
+)
+
+CARD_FILE = "card.yaml"
+WEIGHTS_FILE = "weights.safetensors"
+_NETWORK = "network."
+_NORMALIZER = "normalizer."
+C = TypeVar("C", BaseCard, ResidualCard)
+
+
+def save_base(
+    directory: Path, card: BaseCard, normalizer: Normalizer, network: nn.Module
+) -> BaseCard:
+    """Write a base bundle: weights as float16 (computed in float32), normaliser as float32.
+
+    Returns:
+        The card with its hashes filled in.
+    """
+    tensors = {_NETWORK + k: v.half() for k, v in network.state_dict().items()}
+    for field in dataclasses.fields(normalizer):
+        tensors[_NORMALIZER + field.name] = torch.from_numpy(getattr(normalizer, field.name))
+    return save_bundle(
+        directory, dataclasses.replace(card, normalizer_hash=normalizer.hash), tensors
+    )
+
+
+def save_residual(
+    directory: Path, card: ResidualCard, normalizer: Normalizer, actor: nn.Module
+) -> ResidualCard:
+    """Write a residual bundle; its small network stays float32.
+
+    Returns:
+        The card with its hashes filled in.
+    """
+    tensors = {_NETWORK + k: v for k, v in actor.state_dict().items()}
+    return save_bundle(
+        directory, dataclasses.replace(card, normalizer_hash=normalizer.hash), tensors
+    )
+
+
+def save_bundle(directory: Path, card: C, tensors: Mapping[str, Tensor]) -> C:
+    """Write card and tensors; a reader sees the old bundle or the new one, never a mixture.
+
+    Returns:
+        The card with `weights_hash` filled in.
+
+    Raises:
+        DataError: if a tensor is not finite, or became so by its storage type.
+    """
+    data = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    bad = [key for key, value in data.items() if not torch.isfinite(value).all()]
+    if bad:
+        raise DataError(f"will not save {directory}: {bad[0]} is not finite; training diverged")
+    payload = safetensors.torch.save(data)
+    card = dataclasses.replace(card, weights_hash=hashlib.sha256(payload).hexdigest())
+    with _replacing(directory) as temporary:
+        (temporary / WEIGHTS_FILE).write_bytes(payload)
+        (temporary / CARD_FILE).write_text(_dump_card(card))
+    return card
+
+
+def record_success(directory: Path, success: Success) -> None:
+    """Write a measured success into an existing bundle's card; the weights stay."""
+    card = _read_card(directory)
+    card = dataclasses.replace(
+        card, provenance=dataclasses.replace(card.provenance, success=success)
+    )
+    temporary = directory / f".{CARD_FILE}.{os.getpid()}"
+    try:
+        temporary.write_text(_dump_card(card))
+        temporary.replace(directory / CARD_FILE)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _write_failed(directory, error) from error
+
+
+def load_base(directory: Path, device: str = "cpu") -> BasePolicy:
+    """Load a base bundle.
+
+    Raises:
+        CheckpointMismatch: with the reason, if anything about it is not as its card says or not
+            as this version needs it.
+    """
+    card, tensors = _read_bundle(directory, BaseCard)
+    ranges = {}
+    for field in dataclasses.fields(Normalizer):
+        tensor = tensors.pop(_NORMALIZER + field.name, None)
+        if tensor is None:
+            raise CheckpointMismatch(f"bundle {directory}: weights lack the normaliser")
+        ranges[field.name] = tensor.numpy().astype(np.float32)
+    try:
+        normalizer = Normalizer(**ranges)
+    except DataError as error:
+        raise CheckpointMismatch(f"bundle {directory}: normaliser: {error}") from error
+    if normalizer.hash != card.normalizer_hash:
+        raise CheckpointMismatch(
+            f"bundle {directory}: normaliser hash {normalizer.hash[:12]}, card says "
+            f"{card.normalizer_hash[:12]}; restore both files from the same training run"
+        )
+    if (normalizer.obs_dim, normalizer.action_dim) != (len(card.observation), len(card.action)):
+        raise CheckpointMismatch(
+            f"bundle {directory}: normaliser is for {normalizer.obs_dim} observation and "
+            f"{normalizer.action_dim} action dimensions, card names {len(card.observation)} and "
+            f"{len(card.action)}"
+        )
+    network = ConditionalUNet(len(card.action), len(card.observation), card.network)
+    _load_weights(directory, network, tensors)
+    return BasePolicy(card, normalizer, network, device)
+
+
+def load_residual(directory: Path, base: BasePolicy, device: str = "cpu") -> ResidualPolicy:
+    """Load a residual bundle for the base it was trained on.
+
+    Raises:
+        CheckpointMismatch: also if `base` is not that base.
+    """
+    card, tensors = _read_bundle(directory, ResidualCard)
+    if card.task != base.card.task:
+        raise CheckpointMismatch(
+            f"residual {directory} is for task {card.task}, the base for {base.card.task}"
+        )
+    if card.base_hash != base.card.weights_hash:
+        raise CheckpointMismatch(
+            f"residual {directory} was trained on base {card.base_hash[:12]}, this base is "
+            f"{base.card.weights_hash[:12]}; restore that base or retrain the residual on this one"
+        )
+    if card.normalizer_hash != base.card.normalizer_hash:
+        raise CheckpointMismatch(
+            f"residual {directory} expects normaliser {card.normalizer_hash[:12]}, the base has "
+            f"{base.card.normalizer_hash[:12]}; retrain the residual on this base"
+        )
+    input_dim = residual_input_dim(base.task, base.normalizer, card.relative_features)
+    actor = build_residual_actor(input_dim, len(card.action), card.hidden)
+    _load_weights(directory, actor, tensors)
+    return ResidualPolicy(card, base.normalizer, actor, device)
+
+
+def load_policy(directory: Path, device: str = "cpu") -> AssemblyPolicy:
+    """Load a policy folder (`base/` and perhaps `residual/`) or a single base bundle.
+
+    Raises:
+        CheckpointMismatch: if there is neither, or one of the bundles is refused.
+    """
+    directory = Path(directory)
+    if (directory / CARD_FILE).is_file():
+        if isinstance(_read_card(directory), ResidualCard):
+            raise CheckpointMismatch(
+                f"{directory} is a residual and needs its base; give the policy folder that "
+                "holds base/ and residual/"
+            )
+        return AssemblyPolicy(load_base(directory, device))
+    if not (directory / "base").is_dir():
+        found = ", ".join(sorted(p.name for p in directory.glob("*"))) or "nothing"
+        raise CheckpointMismatch(
+            f"no policy in {directory}: expected base/ or {CARD_FILE}, found {found}; "
+            "train one with `python -m training.bc` or name another directory"
+        )
+    base = load_base(directory / "base", device)
+    if not (directory / "residual").is_dir():
+        return AssemblyPolicy(base)
+    return AssemblyPolicy(base, load_residual(directory / "residual", base, device))
+
+
+def _dump_card(card: Card) -> str:
+    return yaml.safe_dump(card_to_mapping(card), sort_keys=False, width=99)
+
+
+def _read_card(directory: Path) -> Card:
+    path = directory / CARD_FILE
+    try:
+        mapping = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise CheckpointMismatch(
+            f"bundle {directory} has no {CARD_FILE}; a bundle is {CARD_FILE} + {WEIGHTS_FILE}"
+        ) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CheckpointMismatch(f"cannot read {path}: {error}") from error
+    try:
+        return parse_card(mapping)
+    except CheckpointMismatch as error:
+        raise CheckpointMismatch(f"bundle {directory}: {error}") from error
+
+
+def _read_bundle(directory: Path, cls: type[C]) -> tuple[C, dict[str, Tensor]]:
+    directory = Path(directory)
+    card = _read_card(directory)
+    if not isinstance(card, cls):
+        raise CheckpointMismatch(f"bundle {directory} is a {card.kind}, expected another kind")
+    path = directory / WEIGHTS_FILE
+    try:
+        payload = path.read_bytes()
+    except OSError as error:
+        raise CheckpointMismatch(
+            f"bundle {directory} has no readable {WEIGHTS_FILE} ({error.strerror}); copy it again"
+        ) from error
+    if hashlib.sha256(payload).hexdigest() != card.weights_hash:
+        raise CheckpointMismatch(
+            f"{path} ({len(payload)} bytes) is not the file its card was written for: truncated, "
+            "changed or from another bundle; copy the whole bundle again"
+        )
+    try:
+        return card, safetensors.torch.load(payload)
+    except safetensors.SafetensorError as error:
+        raise CheckpointMismatch(f"{path} is not a safetensors file: {error}") from error
+
+
+def _load_weights(directory: Path, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy the stored tensors into `network` (float32), refusing any difference in names."""
+    state = {key.removeprefix(_NETWORK): value.float() for key, value in tensors.items()}
+    bad = [key for key, value in state.items() if not torch.isfinite(value).all()]
+    if bad:
+        raise CheckpointMismatch(f"bundle {directory}: weights {bad[0]} are not finite")
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointMismatch(
+            f"bundle {directory}: weights do not fit the network its card describes: {reason}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _replacing(directory: Path) -> Iterator[Path]:
+    """Yield an empty directory that takes `directory`'s place when the block succeeds."""
+    directory = Path(directory)
+    temporary = directory.with_name(f".{directory.name}.new.{os.getpid()}")
+    previous = directory.with_name(f".{directory.name}.old.{os.getpid()}")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        # Two renames: a directory that is not empty cannot be renamed over.
+        if directory.exists():
+            directory.rename(previous)
+        temporary.rename(directory)
+    except OSError as error:
+        if previous.exists() and not directory.exists():
+            previous.rename(directory)
+        raise _write_failed(directory, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(previous, ignore_errors=True)
+
+
+def _write_failed(directory: Path, error: OSError) -> ResipError:
+    return ResipError(
+        f"cannot write bundle {directory}: {error.strerror or error}; free space or choose "
+        "another --out; what was there before is unchanged"
+    )

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The card of a policy bundle: what the weights are, for which task, and how they were made."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from resip_ros.core.action import ACTION_NAMES
+from resip_ros.core.errors import CheckpointMismatch, ConfigError
+from resip_ros.core.observation import observation_names
+from resip_ros.core.tasks import get_task
+from resip_ros.policy.networks import UNetSpec
+from resip_ros.policy.sampler import SamplerSpec
+
+SCHEMA_VERSION = 1
+BOUNDS = ("tanh", "none")
+
+
+@dataclass(frozen=True)
+class Success:
+    """Measured success of the policy folder that this bundle completes."""
+
+    episodes: int
+    successes: int
+    ci95: tuple[float, float]
+    """Wilson 95 % interval of the success rate."""
+    randomness: str
+    """Spread of the initial states, `low` or `med`."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a bundle was made."""
+
+    command: str
+    git_commit: str
+    data_hash: str
+    """Hash of the demonstrations."""
+    gradient_steps: int
+    env_steps: int
+    """Environment steps taken to train it, 0 for behaviour cloning."""
+    seed: int
+    success: Success | None = None
+
+
+@dataclass(frozen=True)
+class BaseCard:
+    """Card of a diffusion base policy."""
+
+    task: str
+    rate_hz: float
+    observation: tuple[str, ...]
+    """Names of the observation's dimensions, in order."""
+    action: tuple[str, ...]
+    """Names of the action's dimensions, in order."""
+    prediction_horizon: int
+    action_horizon: int
+    """Steps of a plan that are executed before the next plan."""
+    network: UNetSpec
+    sampler: SamplerSpec
+    provenance: Provenance
+    observation_horizon: int = 1
+    normalizer_hash: str = ""
+    """Filled in when the bundle is saved."""
+    weights_hash: str = ""
+    """SHA-256 of `weights.safetensors`, filled in when the bundle is saved."""
+    kind: str = field(default="base")
+    schema: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse values this package cannot run."""
+        _check_common(self)
+        if self.observation_horizon != 1:
+            raise ConfigError(f"observation_horizon must be 1, got {self.observation_horizon}")
+        if not 1 <= self.action_horizon <= self.prediction_horizon:
+            raise ConfigError(
+                f"action_horizon must be 1 to {self.prediction_horizon} (prediction_horizon), "
+                f"got {self.action_horizon}"
+            )
+        if self.prediction_horizon % self.network.horizon_divisor:
+            raise ConfigError(
+                f"prediction_horizon must be a multiple of {self.network.horizon_divisor} for "
+                f"down_dims {self.network.down_dims}, got {self.prediction_horizon}"
+            )
+
+
+@dataclass(frozen=True)
+class ResidualCard:
+    """Card of a residual policy; only valid together with the base it was trained on."""
+
+    task: str
+    rate_hz: float
+    observation: tuple[str, ...]
+    action: tuple[str, ...]
+    base_hash: str
+    """`weights_hash` of the base."""
+    hidden: tuple[int, ...]
+    """Widths of the MLP's hidden layers."""
+    alpha: float
+    """Scale of the network's output, in normalised action units (half-ranges)."""
+    bound: str
+    """`tanh` limits the correction to +-alpha, `none` does not."""
+    relative_features: bool
+    """Whether `build_relative_features` is part of the input."""
+    provenance: Provenance
+    normalizer_hash: str = ""
+    """Hash of the base's normaliser, filled in when the bundle is saved."""
+    weights_hash: str = ""
+    """SHA-256 of `weights.safetensors`, filled in when the bundle is saved."""
+    kind: str = field(default="residual")
+    schema: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse values this package cannot run."""
+        _check_common(self)
+        if not 0 < self.alpha <= 1:
+            raise ConfigError(f"alpha must be in (0, 1], got {self.alpha}")
+        if self.bound not in BOUNDS:
+            raise ConfigError(f"bound must be one of {', '.join(BOUNDS)}, got {self.bound!r}")
+        if not self.hidden or min(self.hidden) < 1:
+            raise ConfigError(f"hidden needs positive widths, got {self.hidden}")
+
+
+Card = BaseCard | ResidualCard
+CARDS: dict[str, type[BaseCard] | type[ResidualCard]] = {
+    "base": BaseCard,
+    "residual": ResidualCard,
+}
+T = TypeVar("T")
+
+
+def _check_common(card: Card) -> None:
+    if card.schema != SCHEMA_VERSION:
+        raise ConfigError(
+            f"card schema {card.schema}, this version reads {SCHEMA_VERSION}; "
+            "install the version of resip_ros that wrote the bundle"
+        )
+    if CARDS.get(card.kind) is not type(card):
+        raise ConfigError(f"kind is {card.kind!r}, expected one of {', '.join(CARDS)}")
+    task = get_task(card.task)
+    if card.rate_hz != task.rate_hz:
+        raise ConfigError(f"rate_hz is {card.rate_hz}, task {task.name} has {task.rate_hz}")
+    _check_names("observation", card.observation, observation_names(task))
+    _check_names("action", card.action, ACTION_NAMES)
+
+
+def _check_names(what: str, got: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    if got == expected:
+        return
+    if len(got) != len(expected):
+        detail = f"{len(got)} dimensions, expected {len(expected)}"
+    else:
+        index = next(i for i, (a, b) in enumerate(zip(got, expected, strict=True)) if a != b)
+        detail = f"dimension {index} is {got[index]!r}, expected {expected[index]!r}"
+    raise ConfigError(f"{what} names differ from this version's: {detail}; retrain the policy")
+
+
+def card_to_mapping(card: Card) -> dict[str, Any]:
+    """Turn a card into plain lists, numbers and strings for YAML."""
+    return _plain(dataclasses.asdict(card))
+
+
+def parse_card(mapping: object) -> Card:
+    """Build a card from parsed YAML.
+
+    Raises:
+        CheckpointMismatch: naming the first key that is missing, unknown or of a wrong value.
+    """
+    if not isinstance(mapping, dict):
+        raise CheckpointMismatch(f"card must be a mapping, got {type(mapping).__name__}")
+    cls = CARDS.get(str(mapping.get("kind")))
+    if cls is None:
+        raise CheckpointMismatch(
+            f"card has kind {mapping.get('kind')!r}, expected one of {', '.join(CARDS)}"
+        )
+    return _build(cls, mapping, "card")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _build(cls: type[T], mapping: dict[Any, Any], where: str) -> T:
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(str(key) for key in mapping if key not in hints)
+    missing = sorted(key for key in hints if key not in mapping)
+    if unknown or missing:
+        raise CheckpointMismatch(
+            f"{where} has unknown keys {unknown} and lacks keys {missing}; it was written by "
+            "another version or edited by hand: use the bundle as it was saved"
+        )
+    values = {key: _convert(mapping[key], hint, f"{where}.{key}") for key, hint in hints.items()}
+    try:
+        return cls(**values)
+    except (ConfigError, ValueError) as error:
+        raise CheckpointMismatch(f"{where}: {error}") from error
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    """Check one parsed value against the field's type, turning lists into tuples."""
+    origin = typing.get_origin(hint)
+    if origin is types.UnionType:
+        if value is None:
+            return None
+        hint = next(arg for arg in typing.get_args(hint) if arg is not types.NoneType)
+        return _convert(value, hint, where)
+    if origin is tuple and isinstance(value, list):
+        item = typing.get_args(hint)[0]
+        return tuple(_convert(entry, item, f"{where}[{i}]") for i, entry in enumerate(value))
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
+        return _build(hint, value, where)
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        name = getattr(hint, "__name__", str(hint))
+        raise CheckpointMismatch(f"{where} is {value!r}, expected {name}")
+    return value

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policies as the environment and the nodes run them: numpy in, numpy out.
+
+Shape letters: B batch, D observation dimension, T prediction horizon, A action dimension.
+Normalised means scaled to [-1, 1] by the base's normaliser. Threads are the caller's choice
+(`torch.set_num_threads`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from resip_ros.core.errors import DataError
+from resip_ros.core.observation import build_relative_features, relative_feature_names
+from resip_ros.core.tasks import TaskSpec, get_task
+from resip_ros.policy.card import BaseCard, ResidualCard
+from resip_ros.policy.networks import ConditionalUNet
+from resip_ros.policy.normalizer import Normalizer
+from resip_ros.policy.sampler import sample_ddim
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+
+def residual_input_dim(task: TaskSpec, normalizer: Normalizer, relative_features: bool) -> int:
+    """Size of `residual_input`."""
+    relative = len(relative_feature_names(task)) if relative_features else 0
+    return normalizer.obs_dim + normalizer.action_dim + relative
+
+
+def residual_input(
+    task: TaskSpec,
+    normalizer: Normalizer,
+    obs: Float64 | Float32,
+    base_action_norm: Float32,
+    relative_features: bool,
+) -> Float32:
+    """Build the residual network's input; the one definition, in training and on the robot.
+
+    Args:
+        task: says which bodies the relative features compare.
+        normalizer: the base's.
+        obs: (B, D) raw observation, SI, base frame.
+        base_action_norm: (B, A) the base's action of this step, normalised.
+        relative_features: whether to append `build_relative_features`.
+
+    Returns:
+        (B, `residual_input_dim`): clamped normalised observation, base action, features.
+    """
+    parts = [normalizer.normalize_obs(obs), np.asarray(base_action_norm, dtype=np.float32)]
+    if relative_features:
+        parts.append(build_relative_features(task, obs).astype(np.float32))
+    return np.concatenate(parts, axis=-1)
+
+
+class BasePolicy:
+    """Diffusion policy: one observation in, one chunk of normalised actions out."""
+
+    def __init__(
+        self,
+        card: BaseCard,
+        normalizer: Normalizer,
+        network: ConditionalUNet,
+        device: str = "cpu",
+    ) -> None:
+        """Take over a trained network; it is frozen from here on."""
+        self.card = card
+        self.task = get_task(card.task)
+        self.normalizer = normalizer
+        self.horizon = card.prediction_horizon
+        self.action_steps = card.action_horizon
+        self._device = torch.device(device)
+        self._network = network.to(self._device).eval().requires_grad_(False)
+        self._generator = torch.Generator()
+        self.reset(0)
+
+    def reset(self, seed: int) -> None:
+        """Seed the noise of the plans that follow."""
+        self._generator.manual_seed(seed)
+
+    def predict_chunk(
+        self, obs: Float64 | Float32, generator: torch.Generator | None = None
+    ) -> Float32:
+        """Plan from the present observation, starting from fresh noise.
+
+        Nothing is carried over from the previous plan: equal observation and equal state of the
+        generator give an equal plan.
+
+        Args:
+            obs: (B, D) raw observation, SI, base frame.
+            generator: CPU generator of the noise; the policy's own if None.
+
+        Returns:
+            (B, T, A) normalised actions; the first is for this step.
+        """
+        obs = _check_input("observation", obs, self.normalizer.obs_dim)
+        noise = torch.randn(
+            (len(obs), self.horizon, self.normalizer.action_dim),
+            generator=generator or self._generator,
+        ).to(self._device)
+        condition = torch.from_numpy(self.normalizer.normalize_obs(obs)).to(self._device)
+        with torch.inference_mode():
+            chunk = sample_ddim(
+                lambda noisy, step: self._network(noisy, step, condition),
+                noise,
+                self.card.sampler,
+            )
+        return chunk.cpu().numpy()
+
+
+class ResidualPolicy:
+    """Correction of the base's action, every step, from the newest observation."""
+
+    def __init__(
+        self,
+        card: ResidualCard,
+        normalizer: Normalizer,
+        actor: torch.nn.Module,
+        device: str = "cpu",
+    ) -> None:
+        """Take over a trained actor; it is frozen from here on."""
+        self.card = card
+        self.task = get_task(card.task)
+        self.normalizer = normalizer
+        self._device = torch.device(device)
+        self._actor = actor.to(self._device).eval().requires_grad_(False)
+
+    def correct(self, obs: Float64 | Float32, base_action_norm: Float32) -> Float32:
+        """Compute the correction.
+
+        Args:
+            obs: (B, D) raw observation, SI, base frame.
+            base_action_norm: (B, A) the base's action of this step, normalised.
+
+        Returns:
+            (B, A) to be added to `base_action_norm`; scaled by alpha, bounded if the card says.
+        """
+        obs = _check_input("observation", obs, self.normalizer.obs_dim)
+        base = _check_input("base action", base_action_norm, self.normalizer.action_dim)
+        features = residual_input(
+            self.task, self.normalizer, obs, base, self.card.relative_features
+        )
+        with torch.inference_mode():
+            output = self._actor(torch.from_numpy(features).to(self._device))
+            if self.card.bound == "tanh":
+                output = output.tanh()
+            return (self.card.alpha * output).cpu().numpy()
+
+
+@dataclass(frozen=True)
+class AssemblyPolicy:
+    """A policy folder: the base and, if there is one, the residual trained on it."""
+
+    base: BasePolicy
+    residual: ResidualPolicy | None = None
+
+    @property
+    def task(self) -> TaskSpec:
+        """The task both were trained for."""
+        return self.base.task
+
+    @property
+    def normalizer(self) -> Normalizer:
+        """The base's normaliser, which the residual shares."""
+        return self.base.normalizer
+
+    def correct(self, obs: Float64 | Float32, base_action_norm: Float32) -> Float32:
+        """Correction (B, A), normalised; exactly zero without a residual."""
+        if self.residual is None:
+            return np.zeros(np.shape(base_action_norm), dtype=np.float32)
+        return self.residual.correct(obs, base_action_norm)
+
+    def compute_action(self, base_action_norm: Float32, correction: Float32) -> Float64:
+        """Net action (B, A) in SI units: base plus correction, de-normalised once."""
+        return self.normalizer.denormalize_action(base_action_norm + correction)
+
+
+def _check_input(name: str, values: NDArray[np.floating], dim: int) -> NDArray[np.floating]:
+    values = np.asarray(values)
+    if values.ndim != 2 or values.shape[1] != dim:
+        raise DataError(f"{name} has shape {values.shape}, the policy expects (B, {dim})")
+    if not np.isfinite(values).all():
+        columns = sorted(set(np.nonzero(~np.isfinite(values))[1].tolist()))
+        raise DataError(
+            f"{name} is not finite in dimensions {columns}; check the stream it is built from"
+        )
+    return values

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Demonstrations on disk (zarr) and as training windows.
+
+One group holds flat arrays `state_obs` (N, Do) and `action` (N, Da), raw SI in the base frame,
+and `episode_ends` (E,), the exclusive end of each episode. Row t pairs the observation with the
+action commanded at that moment. Attributes name the task, its rate and every dimension.
+
+Shape letters: N steps, E episodes, Do observation, Da action dimension, T prediction horizon.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import zarr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from resip_ros.core.action import ACTION_NAMES
+from resip_ros.core.errors import ConfigError, DataError
+from resip_ros.core.observation import observation_names
+from resip_ros.core.tasks import get_task
+from resip_ros.policy.normalizer import Normalizer
+
+FORMAT_VERSION = 1
+VALIDATION_SHARE = 0.05
+_FILES_PER_ARRAY_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """Checked demonstrations of one task."""
+
+    task: str
+    state_obs: NDArray[np.float32]
+    """(N, Do) raw SI."""
+    action: NDArray[np.float32]
+    """(N, Da) raw SI."""
+    episode_ends: NDArray[np.int64]
+    """(E,) exclusive end of each episode; the last is N."""
+    source: str
+    """Who demonstrated: `scripted`, `teleoperation`, ..."""
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Refuse content that does not fit the task's specification."""
+        try:
+            names = observation_names(get_task(self.task))
+        except ConfigError as error:
+            raise DataError(f"attribute task: {error}") from error
+        ends = self.episode_ends
+        if ends.ndim != 1 or len(ends) == 0 or np.any(np.diff(ends, prepend=0) <= 0):
+            raise DataError(f"episode_ends must rise strictly from above 0, got {ends[:8]}")
+        for name, array, dim in (
+            ("state_obs", self.state_obs, len(names)),
+            ("action", self.action, len(ACTION_NAMES)),
+        ):
+            if array.shape != (ends[-1], dim):
+                raise DataError(
+                    f"{name} has shape {array.shape}, expected ({ends[-1]}, {dim}): one row a "
+                    f"step up to the last episode end, one column a dimension of {self.task}"
+                )
+            rows = np.flatnonzero(~np.isfinite(array).all(axis=1))
+            if rows.size:
+                episode = int(np.searchsorted(ends, rows[0], side="right"))
+                raise DataError(
+                    f"{name} is not finite in {rows.size} rows, first in row {rows[0]} "
+                    f"(episode {episode}); drop that episode and collect it again"
+                )
+
+    @property
+    def num_episodes(self) -> int:
+        """E."""
+        return len(self.episode_ends)
+
+    @property
+    def hash(self) -> str:
+        """Hex SHA-256 of the content: equal hashes train equally."""
+        digest = hashlib.sha256(f"{FORMAT_VERSION}|{self.task}|".encode())
+        for array, kind in (
+            (self.state_obs, "<f4"),
+            (self.action, "<f4"),
+            (self.episode_ends, "<i8"),
+        ):
+            digest.update(np.ascontiguousarray(array, dtype=kind).tobytes())
+            digest.update(b"|")
+        return digest.hexdigest()
+
+
+def build_demonstrations(
+    task: str,
+    observations: Sequence[NDArray[np.floating]],
+    actions: Sequence[NDArray[np.floating]],
+    *,
+    source: str,
+    seed: int,
+) -> Demonstrations:
+    """Join episodes, each observations (n, Do) and actions (n, Da), into demonstrations."""
+    if not observations or len(observations) != len(actions):
+        raise DataError(
+            f"need equally many observation and action episodes, at least one: got "
+            f"{len(observations)} and {len(actions)}"
+        )
+    for index, (obs, action) in enumerate(zip(observations, actions, strict=True)):
+        if len(obs) != len(action):
+            raise DataError(f"episode {index} has {len(obs)} observations, {len(action)} actions")
+    return Demonstrations(
+        task=task,
+        state_obs=np.concatenate(observations).astype(np.float32),
+        action=np.concatenate(actions).astype(np.float32),
+        episode_ends=np.cumsum([len(obs) for obs in observations], dtype=np.int64),
+        source=source,
+        seed=seed,
+    )
+
+
+def write_demonstrations(path: Path, data: Demonstrations) -> None:
+    """Write a dataset, replacing one that is there; a crash leaves the old one whole."""
+    path = Path(path)
+    task = get_task(data.task)
+    temporary = path.with_name(f".{path.name}.new.{os.getpid()}")
+    try:
+        group = zarr.open_group(str(temporary), mode="w", zarr_format=3)
+        for name in ("state_obs", "action", "episode_ends"):
+            array = getattr(data, name)
+            rows = min(len(array), _FILES_PER_ARRAY_ROWS)
+            group.create_array(name, data=array, chunks=(rows, *array.shape[1:]))
+        group.attrs.update(
+            {
+                "format_version": FORMAT_VERSION,
+                "task": task.name,
+                "rate_hz": task.rate_hz,
+                "observation": list(observation_names(task)),
+                "action": list(ACTION_NAMES),
+                "source": data.source,
+                "seed": data.seed,
+            }
+        )
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {path}: {error.strerror or error}; free space or choose another --out"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_demonstrations(path: Path, task: str) -> Demonstrations:
+    """Read and check a dataset.
+
+    Raises:
+        DataError: naming the field that is missing, foreign, not finite or of a wrong shape.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"no dataset at {path}; make one with `python -m training.collect {task}`")
+    try:
+        group = zarr.open_group(str(path), mode="r")
+        attrs = dict(group.attrs)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is not a zarr group: {error}") from error
+    _check_attributes(path, attrs, task)
+    arrays = {}
+    for name in ("state_obs", "action", "episode_ends"):
+        item = group.get(name)
+        if not isinstance(item, zarr.Array):
+            raise DataError(f"{path} has no array {name}; collect the demonstrations again")
+        arrays[name] = np.asarray(item[...])
+        kind = np.integer if name == "episode_ends" else np.floating
+        if not np.issubdtype(arrays[name].dtype, kind):
+            raise DataError(f"{path}: {name} has type {arrays[name].dtype}, expected {kind}")
+    try:
+        return Demonstrations(
+            task=task,
+            state_obs=arrays["state_obs"].astype(np.float32),
+            action=arrays["action"].astype(np.float32),
+            episode_ends=arrays["episode_ends"].astype(np.int64),
+            source=str(attrs["source"]),
+            seed=int(attrs["seed"]),
+        )
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _check_attributes(path: Path, attrs: dict[str, object], task_name: str) -> None:
+    task = get_task(task_name)
+    expected: dict[str, object] = {
+        "format_version": FORMAT_VERSION,
+        "task": task.name,
+        "rate_hz": task.rate_hz,
+        "observation": list(observation_names(task)),
+        "action": list(ACTION_NAMES),
+    }
+    missing = [key for key in (*expected, "source", "seed") if key not in attrs]
+    if missing:
+        raise DataError(f"{path} lacks attributes {missing}; write it with training.dataset")
+    for key, value in expected.items():
+        if attrs[key] != value:
+            shown = json.dumps(attrs[key])[:80]
+            raise DataError(
+                f"{path}: attribute {key} is {shown}, expected {json.dumps(value)[:80]}; give "
+                "the dataset of this task, collected with this version"
+            )
+
+
+class ChunkWindows:
+    """Training pairs: one observation, and the actions from that step on.
+
+    Every step of a demonstration conditions a window; past the end its last action repeats.
+    """
+
+    def __init__(
+        self,
+        data: Demonstrations,
+        normalizer: Normalizer,
+        episodes: NDArray[np.int64],
+        horizon: int,
+        device: str = "cpu",
+    ) -> None:
+        """Normalise and hold the chosen episodes in memory."""
+        starts = np.concatenate(([0], data.episode_ends[:-1]))
+        spans = [np.arange(starts[e], data.episode_ends[e]) for e in episodes]
+        self._steps = torch.from_numpy(np.concatenate(spans))
+        lasts = [np.full(len(span), span[-1]) for span in spans]
+        self._lasts = torch.from_numpy(np.concatenate(lasts))
+        self._offsets = torch.arange(horizon)
+        self._obs = torch.from_numpy(normalizer.normalize_obs(data.state_obs)).to(device)
+        self._action = torch.from_numpy(normalizer.normalize_action(data.action)).to(device)
+
+    def __len__(self) -> int:
+        """Count windows, one a step."""
+        return len(self._steps)
+
+    def get(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Windows `index` (B,): normalised observation (B, Do), actions (B, T, Da)."""
+        step = self._steps[index]
+        rows = torch.minimum(step[:, None] + self._offsets, self._lasts[index][:, None])
+        return self._obs[step], self._action[rows]
+
+
+def split_episodes(num_episodes: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Choose training and validation episodes, at least one of each.
+
+    Whole episodes: neighbouring steps are nearly equal, so a split by step would leak.
+    """
+    if num_episodes < 2:
+        raise DataError(f"need at least 2 episodes to hold one out, got {num_episodes}")
+    held_out = max(1, round(VALIDATION_SHARE * num_episodes))
+    order = np.random.default_rng(seed).permutation(num_episodes).astype(np.int64)
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
