@@ -33,6 +33,7 @@ RUNTIME = [
 TRAIN = [
     "diffusers>=0.30,<1",
     "tensorboard>=2.16,<3",
+    "tqdm>=4.66,<5",
     "zarr>=3.0,<4",
 ]
 ROS_WHEELS = [

@@ -20,11 +20,14 @@ import torch
 import tyro
 from mujoco.batch import Batch
 
-from resip_ros.core.action import encode_action
+from resip_ros.core.action import ACTION_NAMES, encode_action
 from resip_ros.core.errors import ResipError
 from resip_ros.core.kinematics import forward
+from resip_ros.core.observation import observation_names
 from resip_ros.core.paths import models_dir
 from resip_ros.core.tasks import get_task
+from training.bc import BcConfig, BcTrainer
+from training.dataset import build_demonstrations
 from training.env import AssemblyEnv, Snapshot
 
 WARM_UP = 3
@@ -34,6 +37,8 @@ CHUNK_LIMIT_MS = 100.0
 """A chunk has to be there within one policy step at 10 Hz."""
 CORRECTION_LIMIT_MS = 10.0
 """A correction is computed in every policy step, beside everything else."""
+GRADIENT_STEP_LIMIT_MS = 250.0
+"""The small preset's 20 000 steps then take less than an hour and a half."""
 STATE_FIELDS = ("qpos", "qvel", "qacc_warmstart", "ctrl", "mocap_pos")
 
 
@@ -138,8 +143,30 @@ def bench_policy(task: str, policy_dir: Path, steps: int) -> dict[str, Any]:
     return report
 
 
+def bench_bc(task: str, steps: int) -> dict[str, Any]:
+    """Times a gradient step of behaviour cloning with the small preset, on made-up data."""
+    rng = np.random.default_rng(0)
+    spec = get_task(task)
+    observations = [rng.normal(size=(200, len(observation_names(spec)))) for _ in range(4)]
+    actions = [rng.normal(size=(200, len(ACTION_NAMES))) for _ in range(4)]
+    data = build_demonstrations(task, observations, actions, source="bench", seed=0)
+    threads = len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
+    # Neither path is touched: the trainer reads and writes only when it is told to.
+    trainer = BcTrainer(BcConfig(data=Path("none"), out=Path("none"), task=task), data)
+    step_ms = latencies_ms(trainer.train_step, steps)
+    return {
+        "preset": trainer.config.preset,
+        "batch": trainer.config.batch,
+        "threads": threads,
+        "step_ms": step_ms,
+        "step_limit_ms": GRADIENT_STEP_LIMIT_MS,
+        "within_limit": step_ms["p50"] <= GRADIENT_STEP_LIMIT_MS,
+    }
+
+
 def main(
-    what: Annotated[Literal["env", "policy"], tyro.conf.Positional],
+    what: Annotated[Literal["env", "policy", "bc"], tyro.conf.Positional],
     task: str = "one_leg",
     policy: Path | None = None,
     num_envs: int = 16,
@@ -149,7 +176,8 @@ def main(
     """Measures speed on this machine; exits with 1 if a limit is missed.
 
     Args:
-        what: env: environment steps against bare MuJoCo; policy: latency of chunk and correction.
+        what: env: environment steps against bare MuJoCo; policy: latency of chunk and
+            correction; bc: a gradient step of behaviour cloning.
         task: Task whose scene and policy are timed.
         policy: Policy folder or bundle; by default the shipped one of the task.
         num_envs: Environments side by side.
@@ -159,6 +187,8 @@ def main(
     get_task(task)
     if what == "env":
         report = bench_env(task, num_envs, steps)
+    elif what == "bc":
+        report = bench_bc(task, steps)
     else:
         report = bench_policy(task, policy or models_dir() / task, steps)
     report = {"bench": what, "task": task, **report}

@@ -77,6 +77,14 @@ def test_policy_report_obeys_its_limit(
     assert "correction_latency_ms" not in report
 
 
+def test_cloning_report(tmp_path: Path) -> None:
+    file = tmp_path / "bc.json"
+    code = bench.main("bc", steps=1, json_file=file)
+    report = json.loads(file.read_text())
+    assert report["step_ms"]["p50"] > 0.0
+    assert code == (0 if report["step_ms"]["p50"] <= report["step_limit_ms"] else 1)
+
+
 def test_bad_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="one_lag"):
         bench.main("env", task="one_lag")
