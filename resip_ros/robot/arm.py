@@ -95,7 +95,7 @@ def _read(state: franky.RobotState) -> ArmState:
 
 
 class FrankaArm:
-    """Connection, tracker and reference thread of one arm. Methods may be called from any thread."""
+    """Connection, tracker and reference thread of one arm; callable from any thread."""
 
     def __init__(self, config: ControlConfig, address: str) -> None:
         self.config = config
@@ -155,6 +155,7 @@ class FrankaArm:
         self._require(Phase.IDLE)
         config = self.config
         now = self.state()
+        assert self._robot is not None  # state() has read from it
         self._reference.rest_at(now.q)
         self._tracker = franky.JointImpedanceTracker(
             self._robot,
@@ -307,7 +308,7 @@ class FrankaArm:
             try:
                 if not self._update():
                     return
-            except Exception as error:  # the thread must end in a fault, not in silence
+            except Exception as error:  # noqa: BLE001, the thread must end in a fault
                 self._enter_fault(error)
                 return
             next_time = max(next_time + period, time.perf_counter() - period)
@@ -316,7 +317,8 @@ class FrankaArm:
     def _update(self) -> bool:
         """One turn of the reference thread; False when control is lost."""
         robot, tracker = self._robot, self._tracker
-        assert robot is not None and tracker is not None
+        assert robot is not None
+        assert tracker is not None
         if not robot.is_in_control:
             robot.join_motion(timeout=0.0)  # raises what ended the control
             raise RobotUnavailable("control ended without an error")

@@ -63,12 +63,12 @@ def connect_bounded(
         RobotUnavailable: refused, unknown host, incompatible server, or no answer in time.
     """
     done: list[T] = []
-    failed: list[BaseException] = []
+    failed: list[Exception] = []
 
     def attempt() -> None:
         try:
             done.append(make())
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001, handed to the caller
             failed.append(error)
 
     # daemon: a connection attempt that never returns must not keep the process alive

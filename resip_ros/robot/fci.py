@@ -70,6 +70,7 @@ class SimulatedArm(FrankaMujocoRobot):
     def attach(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         """Take over the arm of a compiled scene: joint actuators off, arm at home."""
         self._attach_to_scene(model, data, "")
+        self._scene_model, self._scene_data = model, data
         for i in range(7):
             actuator = model.actuator(f"fr3_joint{i + 1}").id
             model.actuator_gainprm[actuator] = 0.0
@@ -95,7 +96,7 @@ class SimulatedArm(FrankaMujocoRobot):
         applied = np.clip(torques, self._torque_low, self._torque_high)
         self.message.record["tau_J_d"] = applied
         self.message.record["q_d"] = self.message.record["q"]
-        self._data.qfrc_applied[_ARM] = applied
+        self._scene_data.qfrc_applied[_ARM] = applied
 
     _torque_high = np.array([87.0] * 4 + [12.0] * 3)
     _torque_low = -_torque_high
@@ -104,9 +105,7 @@ class SimulatedArm(FrankaMujocoRobot):
         self, target_q: Sequence[float], has_new_command: bool = True
     ) -> None:
         """Hold or follow joints (7,), rad, with the configured impedance."""
-        data = self._data
-        if data is None:
-            return
+        data = self._scene_data
         error = np.asarray(target_q) - data.qpos[_ARM]
         applied = self._stiffness * error - self._damping * data.qvel[_ARM]
         data.qfrc_applied[_ARM] = np.clip(applied, self._torque_low, self._torque_high)
@@ -121,36 +120,36 @@ class SimulatedArm(FrankaMujocoRobot):
         # from where the fingers are: a held part has kept them away from the last target
         self._finger_target_m = 0.5 * self._get_hand_width()
         limit = 2.0 * min(max_force, self.config.gripper_force_n)
-        self._model.actuator_forcerange[self._hand] = (-limit, limit)
+        self._scene_model.actuator_forcerange[self._hand] = (-limit, limit)
 
     def _get_hand_width(self) -> float:
         if self._data is None:
             return self._initial_hand_width
-        return float(self._data.qpos[self._fingers].sum())
+        return float(self._scene_data.qpos[self._fingers].sum())
 
     def before_step(self) -> None:
         """Move the finger target; call before each physics step."""
         to_go = self._finger_goal_m - self._finger_target_m
         step = self._finger_step_m
         self._finger_target_m += min(max(to_go, -step), step)
-        self._data.ctrl[self._hand] = self._finger_target_m
+        self._scene_data.ctrl[self._hand] = self._finger_target_m
 
     def after_step(self) -> None:
         """Refresh the estimates and the message; call after each physics step."""
         self._tick += 1
-        self.tau_ext -= _FORCE_FILTER * (self._data.qfrc_constraint[_ARM] + self.tau_ext)
+        self.tau_ext -= _FORCE_FILTER * (self._scene_data.qfrc_constraint[_ARM] + self.tau_ext)
         if self._tick % _FORCE_EVERY == 0:
             self._estimate_wrench()
         self._refresh_message()
 
     def _estimate_wrench(self) -> None:
         linear, angular = self._jacobian
-        mujoco.mj_jacSite(self._model, self._data, linear, angular, self._site)
+        mujoco.mj_jacSite(self._scene_model, self._scene_data, linear, angular, self._site)
         jacobian = self._jacobian[:, :, _ARM].reshape(6, 7)
         self.wrench_ext_base = np.linalg.pinv(jacobian.T, rcond=1e-3) @ self.tau_ext
 
     def _refresh_message(self) -> None:
-        record, data = self.message.record, self._data
+        record, data = self.message.record, self._scene_data
         record["q"] = data.qpos[_ARM]
         record["dq"] = data.qvel[_ARM]
         record["tau_J"] = data.qfrc_applied[_ARM] + data.qfrc_gravcomp[_ARM]
@@ -225,7 +224,7 @@ class FciServer(FrankaRobotServer):
         self.arm.message.set_error(error)
         self.stop_motion(send_preemption_signal=False)
         self.send_state()
-        if motion:
+        if motion and self._tcp_socket is not None:
             BaseCommand.send_response(
                 self._tcp_socket, RobotCommand.kMove, motion, MoveStatus.kReflexAborted
             )

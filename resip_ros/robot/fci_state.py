@@ -85,7 +85,7 @@ class StateMessage:
         return tuple(self.record["q_d"].tolist())
 
     @property
-    def O_T_EE(self) -> tuple[float, ...]:  # noqa: N802, libfranka's name
+    def O_T_EE(self) -> tuple[float, ...]:
         """TCP pose, 16 numbers, column-major."""
         return tuple(self.record["O_T_EE"].tolist())
 

@@ -64,6 +64,7 @@ class GripperWorker:
         self._failures = 0
         self._width_m = float("nan")
         self._read_at = float("-inf")
+        self._stranded: list[franky.Gripper | None] = []
         self._wake = threading.Event()
         self._running = False
         self._threads: list[threading.Thread] = []
@@ -140,7 +141,7 @@ class GripperWorker:
             try:
                 if gripper is not None:
                     self._read_width(gripper)
-            except Exception as error:  # the age of the reading tells the reader
+            except Exception as error:  # noqa: BLE001, the reading's age tells the reader
                 logger.debug("gripper width: %s", error)
             time.sleep(_POLL_S)
 
@@ -154,7 +155,7 @@ class GripperWorker:
                 self._sent = goal
                 try:
                     self._execute(goal)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001, any failure means reconnect
                     self._failures += 1
                     logger.error("gripper %s failed: %s", goal.value, error)
                     self._reconnect()
@@ -187,10 +188,9 @@ class GripperWorker:
 
     def _reconnect(self) -> None:
         """Fresh connection after a failure; the same goal is not tried again by itself."""
-        stale, self._gripper = self._gripper, None
-        # its destructor waits for the stranded command, perhaps for ever
-        threading.Thread(target=lambda: stale, daemon=True, name="gripper-stale").start()
-        del stale
+        # the old object's destructor waits for the stranded command, perhaps for ever: keep it
+        self._stranded.append(self._gripper)
+        self._gripper = None
         try:
             self._gripper = self._open_connection()
         except RobotUnavailable as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The joint reference of one arm in time: segments in a row, coasting to rest when they run out."""
+"""The joint reference of one arm in time: segments in a row, coasting to rest at the end."""
 
 from __future__ import annotations
 
@@ -25,9 +25,12 @@ _MAX_JUMP_RAD = 0.05
 class Motion(Protocol):
     """Anything that gives q and dq over time, like ``core.interpolation.Segment``."""
 
-    duration_s: float
+    @property
+    def duration_s(self) -> float:
+        """Length, s."""
+        ...
 
-    def sample(self, times_s: Array) -> tuple[Array, Array]:
+    def sample(self, times_s: Array, /) -> tuple[Array, Array]:
         """Reference q and dq, (1, K, 7), at times (K,)."""
         ...
 
@@ -59,7 +62,7 @@ def homing_motion(q: Array, home: Array) -> QuinticMotion:
 
 
 class Reference:
-    """Not thread-safe: the arm locks. Times are the robot's clock, s, unless they say monotonic."""
+    """What the arm should do when; not thread-safe. Times are the robot's clock, s."""
 
     def __init__(self, config: ControlConfig) -> None:
         self._config = config

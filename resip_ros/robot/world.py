@@ -73,7 +73,7 @@ class SimulatedWorld:
         *,
         realtime_factor: float = 1.0,
         randomness: str = "low",
-        addresses: Iterable[str] = ("127.0.0.2",),
+        addresses: Iterable[str] = ("127.0.0.1",),
         config: ControlConfig | None = None,
         step_hook: Callable[[WorldSnapshot], None] | None = None,
     ) -> None:
@@ -131,7 +131,7 @@ class SimulatedWorld:
             raise ResipError(
                 f"robot ports {ROBOT_PORT} and {GRIPPER_PORT} are taken on "
                 f"{', '.join(self._addresses)}; is another simulated robot running? Stop it, or "
-                "give another loopback address (127.0.0.3)"
+                "use another loopback address, for example 127.0.0.2"
             ) from error
         self._server = server
         # the default lets a reader keep the interpreter for 5 ms, five ticks

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of a task's scene: front and wrist as the policy's cameras see it, and an overview.
+
+Off-screen and without shadows, so that it runs beside everything else on a CPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from resip_ros.core.config import ControlConfig, load_control_config
+from resip_ros.core.errors import ConfigError
+from resip_ros.core.geometry import Array, matrix_to_quat_wxyz
+from resip_ros.sim.arm import HAND_BODY
+from resip_ros.sim.gl import find_backend, make_context
+from resip_ros.sim.scene import build_scene
+from resip_ros.sim.simplify import simplify_meshes
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera with its optical centre in the middle of the picture."""
+
+    name: str
+    height: int
+    width: int
+    fovy_deg: float
+    """Vertical opening angle, degrees."""
+    body: str
+    """Body that carries it, "world" for a fixed one."""
+    position: tuple[float, float, float]
+    """m, body frame."""
+    target: tuple[float, float, float]
+    """Point in the middle of the picture, m, body frame."""
+    up: tuple[float, float, float]
+    """Direction that points up in the picture, body frame."""
+
+    @property
+    def intrinsics(self) -> Array:
+        """Camera matrix (3, 3), pixels; square pixels, no distortion."""
+        focal = 0.5 * self.height / np.tan(0.5 * np.radians(self.fovy_deg))
+        return np.array(
+            [[focal, 0.0, 0.5 * self.width], [0.0, focal, 0.5 * self.height], [0.0, 0.0, 1.0]]
+        )
+
+
+CAMERAS: dict[str, Camera] = {
+    camera.name: camera
+    for camera in (
+        Camera("front", 240, 320, 46.0, "world", (1.10, 0.0, 0.60), (0.49, 0.0, 0.08), (0, 0, 1)),
+        Camera(
+            "wrist", 240, 320, 75.0, HAND_BODY, (0.085, 0.0, 0.035), (0.012, 0.0, 0.13), (1, 0, 0)
+        ),
+        Camera(
+            "overview", 480, 640, 42.0, "world", (1.25, -0.75, 0.80), (0.42, 0.0, 0.22), (0, 0, 1)
+        ),
+    )
+}
+
+
+def look_at(position: Array, target: Array, up: Array) -> Array:
+    """R of a camera (3, 3): x right, y up, looking along -z (OpenGL)."""
+    back = position - target
+    back = back / np.linalg.norm(back)
+    right = np.cross(up, back)
+    right = right / np.linalg.norm(right)
+    return np.stack([right, np.cross(back, right), back], axis=1)
+
+
+class Renderer:
+    """Draws states of a task's scene. Make and use it in one thread: OpenGL is bound to it."""
+
+    def __init__(self, task_name: str, config: ControlConfig | None = None) -> None:
+        """Build the scene with the arm's visual meshes; takes about a second.
+
+        Args:
+            task_name: A task of core.tasks.
+            config: Control numbers; by default config/robots/fr3.yaml.
+
+        Raises:
+            NoRenderingError: when neither EGL nor OSMesa works here.
+        """
+        backend = find_backend()
+        spec = build_scene(task_name, config or load_control_config(), visual=True)
+        simplify_meshes(spec)
+        _add_cameras(spec)
+        _add_light(spec)
+        self.model = spec.compile()
+        self._data = mujoco.MjData(self.model)
+        width = max(camera.width for camera in CAMERAS.values())
+        height = max(camera.height for camera in CAMERAS.values())
+        self._gl = make_context(backend, width, height)
+        self._gl.make_current()
+        self._scene = mujoco.MjvScene(self.model, maxgeom=2000)
+        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+            self._scene.flags[flag] = False
+        self._option = mujoco.MjvOption()
+        # group 3 holds the collision shapes behind the meshes
+        self._option.geomgroup[3] = 0
+        self._context = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+
+    def set_state(self, qpos: Array, mocap_pos: Array | None = None) -> None:
+        """Take over a state of the same task's scene.
+
+        Args:
+            qpos: (nq,) as the physics model orders it.
+            mocap_pos: (nmocap, 3) m, position of the fixture; stays when None.
+        """
+        qpos = np.asarray(qpos)
+        if qpos.shape != (self.model.nq,):
+            raise ConfigError(f"qpos: got shape {qpos.shape}, expected ({self.model.nq},)")
+        self._data.qpos[:] = qpos
+        if mocap_pos is not None:
+            self._data.mocap_pos[:] = mocap_pos
+        mujoco.mj_kinematics(self.model, self._data)
+        mujoco.mj_camlight(self.model, self._data)
+
+    def draw(self, name: str) -> Picture:
+        """Picture of the present state, (height, width, 3) RGB."""
+        camera = get_camera(name)
+        view = mujoco.MjvCamera()
+        view.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        view.fixedcamid = self.model.camera(name).id
+        mujoco.mjv_updateScene(
+            self.model,
+            self._data,
+            self._option,
+            None,
+            view,
+            mujoco.mjtCatBit.mjCAT_ALL,
+            self._scene,
+        )
+        size = mujoco.MjrRect(0, 0, camera.width, camera.height)
+        mujoco.mjr_render(size, self._scene, self._context)
+        picture = np.empty((camera.height, camera.width, 3), dtype=np.uint8)
+        mujoco.mjr_readPixels(picture, None, size, self._context)
+        # OpenGL counts rows from below
+        return np.ascontiguousarray(picture[::-1])
+
+    def render(
+        self, qpos: Array, mocap_pos: Array | None = None, cameras: tuple[str, ...] = ("front",)
+    ) -> dict[str, Picture]:
+        """Pictures of a state by camera name, each (height, width, 3) RGB."""
+        self.set_state(qpos, mocap_pos)
+        return {name: self.draw(name) for name in cameras}
+
+    def close(self) -> None:
+        """Free the graphics memory."""
+        self._context.free()
+        self._gl.free()
+
+    def __enter__(self) -> Renderer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def get_camera(name: str) -> Camera:
+    """Camera by name.
+
+    Raises:
+        ConfigError: for an unknown name.
+    """
+    if name not in CAMERAS:
+        raise ConfigError(f"unknown camera {name!r}; cameras: {', '.join(CAMERAS)}")
+    return CAMERAS[name]
+
+
+def _add_cameras(spec: mujoco.MjSpec) -> None:
+    for camera in CAMERAS.values():
+        rot = look_at(
+            *(np.array(v, dtype=float) for v in (camera.position, camera.target, camera.up))
+        )
+        body = spec.worldbody if camera.body == "world" else spec.body(camera.body)
+        body.add_camera(
+            name=camera.name,
+            pos=list(camera.position),
+            quat=matrix_to_quat_wxyz(rot).tolist(),
+            fovy=camera.fovy_deg,
+        )
+    spec.visual.global_.offwidth = max(camera.width for camera in CAMERAS.values())
+    spec.visual.global_.offheight = max(camera.height for camera in CAMERAS.values())
+    # the wrist camera sits 1 cm from the hand
+    spec.visual.map.znear = 0.005
+    spec.stat.extent = 1.0
+
+
+def _add_light(spec: mujoco.MjSpec) -> None:
+    """Bright, even light of a laboratory and a plain background."""
+    spec.visual.headlight.ambient = [0.3, 0.3, 0.3]
+    spec.visual.headlight.diffuse = [0.25, 0.25, 0.25]
+    spec.visual.headlight.specular = [0.1, 0.1, 0.1]
+    for direction, diffuse in (([-0.4, 0.4, -1.0], 0.35), ([-0.2, -0.8, -0.8], 0.15)):
+        spec.worldbody.add_light(
+            type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+            pos=[1.0, 0.0, 2.0],
+            dir=direction,
+            diffuse=[diffuse] * 3,
+            specular=[0.1] * 3,
+            castshadow=False,
+        )
+    spec.add_texture(
+        name="background",
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+        rgb1=[0.78, 0.83, 0.88],
+        rgb2=[0.45, 0.50, 0.56],
+        width=64,
+        height=384,
+    )
