@@ -190,7 +190,10 @@ def check_simulated_robot() -> Iterator[Finding]:
     try:
         found = probe("robot")
     except ProbeFailed as failure:
-        mend = "check that 127.0.0.1 is up and that no other simulated robot holds port 1337"
+        mend = (
+            "a library is missing: 'make setup' names or installs it (libgomp1); no connection: "
+            "check that 127.0.0.1 is up"
+        )
         yield Finding("robot", FAIL, f"no connection to a simulated FR3: {failure}", mend)
         return
     factor = found["realtime_factor"]

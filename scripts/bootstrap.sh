@@ -50,9 +50,12 @@ apt_install() { # installs the Debian packages named, or says how; never fails
         fi
     fi
     say "installing system packages: $*"
-    if ! { "${as_root[@]}" apt-get update -qq &&
-           "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-               apt-get install -y -qq --no-install-recommends "$@"; } >/dev/null </dev/null; then
+    local output
+    if ! output=$({ "${as_root[@]}" apt-get update -qq &&
+                    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+                        apt-get install -y -qq --no-install-recommends "$@"; } 2>&1 </dev/null)
+    then
+        tail -3 <<<"$output" >&2
         say "could not install them; please run:  sudo apt-get install -y $*"
     fi
 }
@@ -63,12 +66,13 @@ has_library() { # by the loader's cache; captured first because `grep -q` would 
     grep -q "$1" <<<"$known"
 }
 
-system_packages() { # what venv and off-screen rendering need and this machine lacks
+system_packages() { # what venv, robot client and off-screen rendering need and is not here
     local missing=() vendors
     vendors=$(ls /usr/share/glvnd/egl_vendor.d /etc/glvnd/egl_vendor.d 2>/dev/null | grep json || true)
     if ! has_library 'libEGL.so.1' || ! has_library 'libGL.so.1' || [ -z "$vendors" ]; then
         missing+=(libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri libopengl0)
     fi
+    if ! has_library 'libgomp.so.1'; then missing+=(libgomp1); fi
     if ! "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; then
         missing+=("python$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv")
     fi
