@@ -81,6 +81,8 @@ class OffPolicyConfig:
             raise ConfigError(f"gamma must lie in (0, 1), got {self.gamma}")
         if self.n_step < 1 or self.batch_size < 1 or self.actor_delay < 1:
             raise ConfigError("n_step, batch_size and actor_delay must be at least 1")
+        if self.prefill_episodes < 1:
+            raise ConfigError(f"prefill_episodes must be at least 1, got {self.prefill_episodes}")
         if not 1 <= self.target_critics <= self.critics:
             raise ConfigError(
                 f"target_critics must lie in 1..critics ({self.critics}), "

@@ -257,7 +257,7 @@ def test_offpolicy_trainer_learns_to_reach_the_goal(parallel):
     window = TrainingWindow()
     trainer = OffPolicyTrainer(FAST, wrapped, 1, 0, window, parallel)
     try:
-        while trainer.updates < 1000:
+        while trainer.updates < 600:
             trainer.advance(0.0)
     finally:
         trainer.close()

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The residual training command on the real simulation with a tiny random base."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from resip_ros.core.action import ACTION_NAMES
+from resip_ros.core.observation import observation_names
+from resip_ros.core.tasks import ONE_LEG
+from resip_ros.policy.bundle import load_base, load_residual, save_base
+from resip_ros.policy.card import BaseCard, Provenance
+from resip_ros.policy.networks import ConditionalUNet, UNetSpec
+from resip_ros.policy.normalizer import Normalizer
+from resip_ros.policy.runtime import AssemblyPolicy, residual_input
+from resip_ros.policy.sampler import SamplerSpec
+from training.env import AssemblyEnv
+from training.residual import main
+from training.residual_env import ResidualEnv
+
+
+@pytest.fixture(scope="module")
+def tiny_base(tmp_path_factory):
+    """Base bundle with random weights whose actions stay near where the arm starts."""
+    env = AssemblyEnv("one_leg", 4, num_threads=1, pool_size=4)
+    env.reset()
+    obs = env.observe().astype(np.float32)
+    action = np.concatenate([obs[:, :9], -np.ones((4, 1))], axis=1)
+    half = np.array([0.01] * 3 + [0.05] * 6 + [1.0])
+    action = np.concatenate([action - half, action + half]).astype(np.float32)
+    action[:, 9] = np.tile([-1, 1], 4)
+    spec = UNetSpec(down_dims=(16, 32), kernel_size=3, groups=4, step_embed_dim=16)
+    torch.manual_seed(0)
+    card = BaseCard(
+        task="one_leg",
+        rate_hz=10.0,
+        observation=observation_names(ONE_LEG),
+        action=ACTION_NAMES,
+        prediction_horizon=32,
+        action_horizon=8,
+        network=spec,
+        sampler=SamplerSpec(),
+        provenance=Provenance("test", "none", "none", 0, 0, 0),
+    )
+    normalizer = Normalizer.fit(obs, action)
+    network = ConditionalUNet(len(ACTION_NAMES), obs.shape[1], spec)
+    directory = tmp_path_factory.mktemp("models") / "base"
+    save_base(directory, card, normalizer, network)
+    return directory
+
+
+def command(base, out, algo, steps, *more):
+    return [
+        "--base", str(base), "--out", str(out / "residual"), "--run-dir", str(out / "run"),
+        "--algo", algo, "--steps", str(steps), "--envs", "2", "--num-threads", "1",
+        "--eval-episodes", "1", "--ppo.rollout-steps", "4", "--ppo.epochs", "2",
+        "--offpolicy.prefill-episodes", "1", "--offpolicy.capacity", "4000",
+        "--offpolicy.batch-size", "16", "--offpolicy.update-ratio", "0.5",
+        "--offpolicy.actor-warmup", "0", "--offpolicy.actor-delay", "1",
+        "--offpolicy.n-step", "2", "--no-parallel", *more,
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def short_episodes(monkeypatch):
+    """Episodes of 12 steps: the time limit is the only thing that is shortened."""
+    original = AssemblyEnv.__init__
+
+    def build(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        self.episode_steps = 12
+
+    monkeypatch.setattr(AssemblyEnv, "__init__", build)
+
+
+@pytest.mark.parametrize("algo", ["offpolicy", "ppo"])
+def test_train_save_resume_train(algo, tiny_base, tmp_path, short_episodes):
+    first = 40 if algo == "offpolicy" else 16
+    assert main(command(tiny_base, tmp_path, algo, first)) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["env_steps"] == first
+    assert metrics["updates"] >= 2
+    assert metrics["last"]["n"] == 1
+
+    base = load_base(tiny_base)
+    residual = load_residual(tmp_path / "residual", base)
+    assert residual.card.bound == ("tanh" if algo == "offpolicy" else "none")
+    obs = np.random.default_rng(0).standard_normal((3, 58))
+    obs[:, 3:9] = [1, 0, 0, 0, 1, 0]
+    correction = residual.correct(obs, np.zeros((3, 10), np.float32))
+    assert np.abs(correction).max() > 0
+
+    updates = metrics["updates"]
+    assert main(command(tiny_base, tmp_path, algo, 2 * first, "--resume")) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["env_steps"] == 2 * first
+    assert metrics["updates"] >= updates + 2
+    assert len(metrics["evaluations"]) == 2
+    kinds = [json.loads(line)["kind"] for line in (tmp_path / "run/history.jsonl").open()]
+    assert kinds.count("evaluation") == 2
+
+
+def test_clear_errors(tiny_base, tmp_path, capsys):
+    assert main(command(tiny_base, tmp_path, "ppo", 8, "--resume")) == 1
+    assert "no checkpoint" in capsys.readouterr().err
+    assert main(command(tmp_path / "nothing", tmp_path, "ppo", 8)) == 1
+    assert "error:" in capsys.readouterr().err
+    assert main(["--base", str(tiny_base)]) == 1
+    assert "--steps or --minutes" in capsys.readouterr().err
+    assert main(command(tiny_base, tmp_path, "ppo", 8)) == 0
+    assert main(command(tiny_base, tmp_path, "ppo", 16)) == 1
+    assert "--resume" in capsys.readouterr().err
+    assert main(command(tiny_base, tmp_path, "ppo", 16, "--resume", "--alpha", "0.2")) == 1
+    assert "alpha is 0.2, the run has 0.1" in capsys.readouterr().err
+
+
+def test_zero_residual_is_bitwise_the_base_in_the_simulation(tiny_base):
+    base = load_base(tiny_base)
+
+    def build_input(obs, action):
+        return residual_input(base.task, base.normalizer, obs, action, True)
+
+    plain, corrected = (
+        AssemblyEnv("one_leg", 2, seed=5, num_threads=1, pool_size=2) for _ in range(2)
+    )
+    wrapped = ResidualEnv(corrected, base, build_input, 0.1, seed=1)
+    wrapped.reset()
+    plain.reset()
+    policy = AssemblyPolicy(base)
+    generator = torch.Generator().manual_seed(1)
+    for step in range(20):
+        obs = plain.observe()
+        if step % 8 == 0:
+            chunk = base.predict_chunk(obs, generator)
+        action = chunk[:, step % 8]
+        expected = plain.step(policy.compute_action(action, policy.correct(obs, action)))
+        outcome = wrapped.step(np.zeros((2, 10), np.float32))
+        assert not outcome.terminated.any()
+        assert corrected.observe().tobytes() == expected.obs.tobytes()
+
+
+def test_exported_residual_corrects_as_the_env_did(tiny_base, tmp_path, short_episodes):
+    """What was trained is what runs: the loaded bundle gives the env's net action."""
+    assert main(command(tiny_base, tmp_path, "offpolicy", 40)) == 0
+    base = load_base(tiny_base)
+    residual = load_residual(tmp_path / "residual", base)
+    policy = AssemblyPolicy(base, residual)
+
+    def build_input(obs, action):
+        return residual_input(base.task, base.normalizer, obs, action, True)
+
+    env = AssemblyEnv("one_leg", 2, seed=7, num_threads=1, pool_size=2)
+    wrapped = ResidualEnv(env, base, build_input, residual.card.alpha, seed=2)
+    inputs = wrapped.reset()
+    obs, action = env.observe(), wrapped.base_action
+    with torch.no_grad():
+        unscaled = residual._actor(torch.from_numpy(inputs)).tanh().numpy()
+    live = policy.compute_action(action, policy.correct(obs, action))
+    assert np.abs(unscaled).max() > 0
+    np.testing.assert_array_equal(wrapped.net_action(unscaled), live)
