@@ -278,9 +278,13 @@ def test_learner_error_in_the_thread_reaches_the_caller():
         raise ValueError("broken on purpose")
 
     trainer.learner.update = fail
-    with pytest.raises(ValueError, match="on purpose"):
+
+    def go_on():
         for _ in range(2000):
             trainer.advance(0.0)
+
+    with pytest.raises(ValueError, match="on purpose"):
+        go_on()
     trainer.close()
 
 
