@@ -22,6 +22,7 @@ from resip_ros.core.errors import UnsafeCommand
 from resip_ros.core.geometry import Array
 from resip_ros.core.interpolation import Segment
 from resip_ros.robot.connection import (
+    CONNECT_TIMEOUT_S,
     FaultKind,
     RobotUnavailable,
     classify_fault,
@@ -32,6 +33,12 @@ from resip_ros.robot.reference import Reference, homing_motion
 
 logger = logging.getLogger(__name__)
 
+_FRANKY_ERRORS = (
+    franky.CommandException,
+    franky.ControlException,
+    franky.NetworkException,
+    franky.ProtocolException,
+)
 _ERROR_NAMES = tuple(n for n in dir(franky.Errors) if not n.startswith("_"))
 
 
@@ -167,6 +174,7 @@ class FrankaArm:
             # references stay outside this band, so the repulsion acts only on a fault
             joint_limit_activation_distance=config.joint_margin_rad,
         )
+        self._wait_for_move_mode(self._robot)
         self._phase = Phase.HOLDING
         self._running = True
         self._thread = threading.Thread(target=self._run, daemon=True, name="arm-reference")
@@ -271,7 +279,7 @@ class FrankaArm:
         if self._phase is Phase.HOLDING and self._tracker is not None:
             try:
                 self._tracker.stop()
-            except (franky.ControlException, franky.NetworkException) as error:
+            except _FRANKY_ERRORS as error:
                 self._enter_fault(error)
                 return
         self._tracker = None
@@ -286,6 +294,25 @@ class FrankaArm:
     def _require(self, phase: Phase) -> None:
         if self._phase is not phase:
             raise UnsafeCommand(f"arm is {self._phase.value}, expected {phase.value}")
+
+    def _wait_for_move_mode(self, robot: franky.Robot) -> None:
+        """The tracker returns before the robot has accepted the motion, if it does."""
+        deadline = time.monotonic() + CONNECT_TIMEOUT_S
+        try:
+            while robot.state.robot_mode != franky.RobotMode.Move:
+                if not robot.is_in_control:
+                    robot.join_motion(timeout=0.0)
+                if time.monotonic() > deadline:
+                    raise RobotUnavailable(
+                        f"arm at {self.address} did not take torque control within "
+                        f"{CONNECT_TIMEOUT_S:.0f} s; its mode is {robot.state.robot_mode.name}"
+                    )
+                time.sleep(0.001)
+        except _FRANKY_ERRORS as error:
+            self._enter_fault(error)
+            raise RobotUnavailable(
+                f"arm at {self.address} refused torque control: {error}; recover it first"
+            ) from error
 
     def _end_thread(self) -> None:
         self._running = False

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+import time
+
+import numpy as np
+import pytest
+
+from resip_ros.core.errors import UnsafeCommand
+from resip_ros.core.interpolation import Segment
+from resip_ros.robot.arm import FrankaArm, Phase
+from resip_ros.robot.connection import FaultKind, RobotUnavailable
+from resip_ros.robot.fci_state import ERROR_CARTESIAN_REFLEX
+from resip_ros.robot.world import SimulatedWorld
+
+AMPLITUDE = np.array([0.15, 0.1, 0.1, 0.1, 0.15, 0.15, 0.15])
+RATE = 2 * np.pi * 0.4
+
+
+def wait_for(arm: FrankaArm, phase: Phase, timeout_s: float = 3.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while arm.phase is not phase and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert arm.phase is phase
+
+
+def wait_until(arm: FrankaArm, robot_time_s: float) -> None:
+    while arm.state().time_s < robot_time_s:
+        time.sleep(0.001)
+
+
+def follow_wave(arm: FrankaArm, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sends a wave as policy steps; measured and wanted joints (K, 7) meanwhile."""
+    q, dq = arm.reference()
+    start, begin = q.copy(), arm.state().time_s
+    measured, wanted = [], []
+
+    def wave(t: float) -> np.ndarray:
+        return start + AMPLITUDE * (1 - np.cos(RATE * t))
+
+    for k in range(steps):
+        target = wave((k + 1) * 0.1)
+        speed = (target - q) / 0.1
+        arm.follow(Segment(q[None], dq[None], target[None], speed[None], 0.1))
+        q, dq = target, speed
+        while (state := arm.state()).time_s < begin + (k + 1) * 0.1:
+            measured.append(state.q)
+            wanted.append(wave(state.time_s - begin))
+            time.sleep(0.005)
+    return np.array(measured), np.array(wanted)
+
+
+def test_start_holds_the_measured_joints(arm: FrankaArm) -> None:
+    before = arm.state()
+    time.sleep(0.3)
+    after = arm.state()
+    assert arm.phase is Phase.HOLDING
+    assert after.mode == "Move"
+    np.testing.assert_allclose(after.q, before.q, atol=2e-3)
+
+
+def test_commands_are_refused_before_enable(arm: FrankaArm) -> None:
+    q, dq = arm.reference()
+    with pytest.raises(UnsafeCommand, match="arm is holding, expected following"):
+        arm.follow(Segment(q[None], dq[None], q[None], dq[None], 0.1))
+
+
+def test_wave_is_tracked_then_watchdog_holds_and_stays(arm: FrankaArm) -> None:
+    arm.enable()
+    measured, wanted = follow_wave(arm, steps=12)
+    assert np.sqrt(np.mean((measured - wanted) ** 2)) < 6e-3
+    last = arm.state().time_s
+    config = arm.config
+    wait_for(arm, Phase.HOLDING)
+    assert arm.timed_out
+    wait_until(arm, last + config.command_timeout_s + config.hold_duration_s)
+    assert np.abs(arm.state().dq).max() < 0.02
+    q, dq = arm.reference()
+    with pytest.raises(UnsafeCommand, match="no command came in time"):
+        arm.follow(Segment(q[None], dq[None], q[None], dq[None], 0.1))
+    assert arm.phase is Phase.HOLDING
+
+
+def test_homing_reaches_home(arm: FrankaArm) -> None:
+    duration = arm.home()
+    arm.wait_until_homed(10 * duration + 5.0)
+    wait_until(arm, arm.state().time_s + 0.3)
+    np.testing.assert_allclose(arm.state().q, arm.config.home_joints, atol=5e-3)
+
+
+def test_reflex_needs_recovery_and_recovery_does_not_move(
+    arm: FrankaArm, world: SimulatedWorld
+) -> None:
+    world.inject_reflex(ERROR_CARTESIAN_REFLEX)
+    wait_for(arm, Phase.FAULT)
+    assert arm.fault is not None
+    assert arm.fault.kind is FaultKind.REFLEX
+    assert "cartesian_reflex" in arm.fault.message
+    assert arm.state().errors == ("cartesian_reflex",)
+    with pytest.raises(UnsafeCommand, match="arm is fault"):
+        arm.start_tracking()
+    arm.recover()
+    assert arm.phase is Phase.IDLE
+    state = arm.state()
+    assert state.errors == ()
+    assert np.abs(state.dq).max() < 0.05
+    arm.start_tracking()
+    assert arm.phase is Phase.HOLDING
+
+
+def test_stop_gives_control_back_and_can_start_again(arm: FrankaArm) -> None:
+    arm.stop()
+    assert arm.phase is Phase.IDLE
+    assert arm.state().mode == "Idle"
+    arm.start_tracking()
+    assert arm.phase is Phase.HOLDING
+
+
+def test_lost_connection_is_a_network_fault_and_reconnects(new_address: object) -> None:
+    address = new_address()  # type: ignore[operator]
+    world = SimulatedWorld("one_leg", addresses=[address])
+    world.start()
+    arm = FrankaArm(world.config, address)
+    arm.connect()
+    arm.start_tracking()
+    world.stop()
+    wait_for(arm, Phase.FAULT, timeout_s=5.0)
+    assert arm.fault is not None
+    assert arm.fault.kind is FaultKind.NETWORK
+    with pytest.raises(RobotUnavailable):
+        arm.recover()
+    assert arm.phase is Phase.FAULT
+    world.start()
+    arm.recover()
+    assert arm.phase is Phase.IDLE
+    arm.close()
+    world.stop()

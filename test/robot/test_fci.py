@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The live arm obeys the law of training: same torque, same motion."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import mujoco
+import numpy as np
+
+from resip_ros.core.config import ControlConfig
+from resip_ros.core.interpolation import Segment
+from resip_ros.robot.arm import FrankaArm, Phase
+from resip_ros.robot.connection import FaultKind
+from resip_ros.robot.world import SimulatedWorld
+from resip_ros.sim.arm import joint_control
+from resip_ros.sim.scene import build_scene
+
+STEP_S = 0.1
+
+
+def make_segments(q: np.ndarray, steps: int) -> list[Segment]:
+    """A row of segments that swings all joints."""
+    at, speed, segments = q[None].copy(), np.zeros((1, 7)), []
+    for k in range(steps):
+        target = q + 0.05 * np.sin(1.2 * (k + 1) + np.arange(7))[None]
+        mean = (target - at) / STEP_S
+        segments.append(Segment(at, speed, target, mean, STEP_S))
+        at, speed = target, mean
+    return segments
+
+
+def run_training_law(
+    config: ControlConfig, q: np.ndarray, segments: list[Segment], times: np.ndarray
+) -> np.ndarray:
+    """Joints (K, 7) at times under the position actuators of the training model."""
+    model = build_scene("one_leg", config).compile()
+    data = mujoco.MjData(model)
+    data.qpos[:7] = q
+    data.ctrl[7] = 0.5 * config.gripper_max_width_m
+    mujoco.mj_forward(model, data)
+    joints, now = [], []
+    for segment in segments:
+        for k in range(round(STEP_S / model.opt.timestep)):
+            q_ref, dq_ref = segment.sample(np.array([k * model.opt.timestep]))
+            data.ctrl[:7] = joint_control(config, q_ref[0, 0], dq_ref[0, 0])
+            now.append(data.time)
+            joints.append(data.qpos[:7].copy())
+            mujoco.mj_step(model, data)
+    return np.array([np.interp(times, now, column) for column in np.array(joints).T]).T
+
+
+def test_motion_equals_that_of_the_training_model(arm: FrankaArm, world: SimulatedWorld) -> None:
+    duration = arm.home()
+    arm.wait_until_homed(10 * duration + 5.0)
+    settled = arm.state().time_s + 0.5
+    while arm.state().time_s < settled:
+        time.sleep(0.01)
+    q, _ = arm.reference()
+    segments = make_segments(q, 8)
+    arm.enable()
+    begin, times, live = arm.state().time_s, [], []
+    for k, segment in enumerate(segments):
+        arm.follow(segment)
+        while (state := arm.state()).time_s < begin + (k + 1) * STEP_S:
+            times.append(state.time_s - begin)
+            live.append(state.q)
+            time.sleep(0.002)
+    trained = run_training_law(world.config, q, segments, np.array(times))
+    error = np.abs(np.array(live) - trained)
+    # 5 ms of reference hold and 1 ms of protocol at up to 1 rad/s
+    assert np.sqrt((error**2).mean()) < 4e-3
+    assert error.max() < 0.02
+
+
+CLIENT = """
+import sys, time
+from resip_ros.core.config import load_control_config
+from resip_ros.robot.arm import FrankaArm
+arm = FrankaArm(load_control_config(), sys.argv[1])
+arm.connect()
+arm.start_tracking()
+print("tracking", flush=True)
+time.sleep(60)
+"""
+
+
+def test_frozen_controller_stops_the_motion(world: SimulatedWorld) -> None:
+    command = [sys.executable, "-c", CLIENT, world.hostname]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+        try:
+            assert client.stdout is not None
+            assert client.stdout.readline().strip() == "tracking"
+            time.sleep(0.2)
+            before = world.statistics().missed_replies
+            client.send_signal(signal.SIGSTOP)
+            time.sleep(2.5)
+            # 20 misses in a row end the motion; after that nothing is missed any more
+            assert world.statistics().missed_replies - before == 20
+            assert np.abs(world.snapshot().qvel[:7]).max() < 0.02
+        finally:
+            client.send_signal(signal.SIGKILL)
+    time.sleep(0.1)
+    world.run_in_physics(lambda: None)
+
+
+def test_pressing_on_the_bench_reflexes(arm: FrankaArm) -> None:
+    arm.enable()
+    q, dq = arm.reference()
+    lean = np.zeros(7)
+    lean[1] = 0.08
+    while arm.phase is Phase.FOLLOWING:
+        assert q[1] < 1.2
+        begin = arm.state().time_s
+        target = q + lean
+        arm.follow(Segment(q[None], dq[None], target[None], lean[None] / STEP_S, STEP_S))
+        q, dq = target, lean / STEP_S
+        while arm.phase is Phase.FOLLOWING and arm.state().time_s < begin + STEP_S:
+            time.sleep(0.002)
+    assert arm.fault is not None
+    assert arm.fault.kind is FaultKind.REFLEX
+    assert "_reflex" in arm.fault.message
