@@ -55,13 +55,12 @@ class ProbeFailed(Exception):
     """A trial in a child process did not succeed; the message says how it ended."""
 
 
-def run_child(command: list[str], timeout_s: float, **env: str) -> dict[str, Any]:
+def run_child(command: list[str], timeout_s: float) -> dict[str, Any]:
     """Runs a probe and returns its result, however badly it may end.
 
     Args:
         command: Program and arguments; its last line of output is the probe's JSON answer.
         timeout_s: It is killed after this time.
-        env: Environment variables to add.
 
     Raises:
         ProbeFailed: if it crashed, hung, or reported an error.
@@ -72,7 +71,6 @@ def run_child(command: list[str], timeout_s: float, **env: str) -> dict[str, Any
             capture_output=True,
             text=True,
             timeout=timeout_s,
-            env={**os.environ, **env},
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
@@ -89,10 +87,10 @@ def run_child(command: list[str], timeout_s: float, **env: str) -> dict[str, Any
     return answer["result"]
 
 
-def probe(name: str, *arguments: str, **env: str) -> dict[str, Any]:
+def probe(name: str, *arguments: str) -> dict[str, Any]:
     """Runs a trial of resip_ros.probes in a process of its own."""
     command = [sys.executable, "-m", "resip_ros.probes", name, *arguments]
-    return run_child(command, PROBE_TIMEOUT_S, **env)
+    return run_child(command, PROBE_TIMEOUT_S)
 
 
 def check_python() -> Iterator[Finding]:
@@ -168,21 +166,14 @@ def check_ros() -> Iterator[Finding]:
 
 def check_rendering() -> Iterator[Finding]:
     """Can pictures be rendered without a screen? Only videos and cameras need it."""
-    reasons = []
-    for backend in ("egl", "osmesa"):
-        try:
-            found = probe("render", MUJOCO_GL=backend)
-        except ProbeFailed as failure:
-            reasons.append(f"{backend}: {failure}")
-            continue
-        what = f"off-screen pictures by {backend}, {found['picture_ms']:.0f} ms each"
-        yield Finding("rendering", OK, what, values={"backend": backend, **found})
+    try:
+        found = probe("render")
+    except ProbeFailed as failure:
+        mend = "until then everything runs but cameras and videos; 'make setup' installs Mesa"
+        yield Finding("rendering", WARN, str(failure), mend)
         return
-    mend = (
-        "apt-get install libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri libopengl0; until then "
-        "everything runs but cameras and videos"
-    )
-    yield Finding("rendering", WARN, f"no off-screen pictures ({'; '.join(reasons)})", mend)
+    what = f"off-screen pictures by {found['backend']}, {found['picture_ms']:.0f} ms each"
+    yield Finding("rendering", OK, what, values=found)
 
 
 def check_simulated_robot() -> Iterator[Finding]:

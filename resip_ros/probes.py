@@ -19,7 +19,6 @@ import numpy as np
 
 PINGS = 20
 PING_TIMEOUT_S = 10.0
-PICTURE_HEIGHT, PICTURE_WIDTH = 240, 320
 
 
 def probe_ros() -> dict[str, Any]:
@@ -78,30 +77,23 @@ def probe_ros_echo(topic: str) -> dict[str, Any]:
 
 
 def probe_render() -> dict[str, Any]:
-    """Renders a small scene with the backend that MUJOCO_GL names.
+    """Draws the one_leg scene as the cameras do.
 
     Returns:
-        Time of one picture in ms.
+        The OpenGL backend, and the time of one picture in ms.
     """
-    import mujoco
+    from resip_ros.sim.gl import find_backend
+    from resip_ros.sim.render import Renderer
 
-    model = mujoco.MjModel.from_xml_string(
-        "<mujoco><worldbody><light pos='0 0 2'/><geom type='box' size='.3 .3 .3'"
-        " rgba='.9 .2 .2 1'/><camera name='c' pos='0 -2 0' xyaxes='1 0 0 0 0 1'/>"
-        "</worldbody></mujoco>"
-    )
-    data = mujoco.MjData(model)
-    mujoco.mj_forward(model, data)
-    with mujoco.Renderer(model, PICTURE_HEIGHT, PICTURE_WIDTH) as renderer:
-        renderer.update_scene(data, camera="c")
-        picture = renderer.render()
+    with Renderer("one_leg") as renderer:
+        picture = renderer.draw("front")
         start = time.perf_counter()
         for _ in range(5):
-            renderer.render()
+            renderer.draw("front")
         picture_ms = 1e3 * (time.perf_counter() - start) / 5
-    if not picture.any() or picture.std() < 1.0:
+    if picture.std() < 1.0:
         raise RuntimeError("the picture came back blank")
-    return {"picture_ms": picture_ms}
+    return {"backend": find_backend(), "picture_ms": picture_ms}
 
 
 def probe_robot() -> dict[str, Any]:

@@ -6,8 +6,11 @@ is a function of a path and a text, so that each is also tried here on a text th
 """
 
 import ast
+import functools
+import importlib.metadata
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -120,6 +123,41 @@ def import_faults(path: str, source: str) -> list[str]:
     return faults
 
 
+@functools.cache
+def _providers() -> Mapping[str, list[str]]:
+    """Import name to distributions; reads every installed package once."""
+    return importlib.metadata.packages_distributions()
+
+
+def undeclared_imports(path: str, source: str, declared: set[str]) -> list[str]:
+    """Says which packages of others a file imports that setup.py does not name.
+
+    Args:
+        path: File, relative to the repository root.
+        source: Its text.
+        declared: Names of the distributions that it may rely on, lower case with dashes.
+    """
+    providers = _providers()
+    faults = []
+    for top in sorted({name.split(".")[0] for name in imported_modules(path, source)}):
+        if top in sys.stdlib_module_names or top in {"", "resip_ros", "training"} | ROS:
+            continue
+        names = {name.lower().replace("_", "-") for name in providers.get(top, [])}
+        if not names & declared:
+            faults.append(f"{top}, of {sorted(names) or 'an unknown distribution'}")
+    return faults
+
+
+def declared_distributions(*extras: str) -> set[str]:
+    """Names what setup.py requires, by itself and with the extras."""
+    found = set()
+    for text in importlib.metadata.requires("resip_ros") or []:
+        requirement, _, marker = text.partition(";")
+        if not marker or any(f'"{extra}"' in marker for extra in extras):
+            found.add(re.split(r"[\s\[<>=!~]", requirement.strip())[0].lower().replace("_", "-"))
+    return found
+
+
 def text_faults(path: str, source: str) -> list[str]:
     """Says what is wrong with a file's size, header or wording."""
     lines, faults = source.splitlines(), []
@@ -152,6 +190,12 @@ def expected_source(test: str) -> str:
 @pytest.mark.parametrize("path", SOURCES)
 def test_imports_follow_the_arrows(path: str) -> None:
     assert import_faults(path, (ROOT / path).read_text()) == []
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_imports_are_declared(path: str) -> None:
+    declared = declared_distributions(*(["train"] if path.startswith("training") else []))
+    assert undeclared_imports(path, (ROOT / path).read_text(), declared) == []
 
 
 @pytest.mark.parametrize("path", EVERYTHING)
@@ -224,6 +268,17 @@ def test_a_broken_arrow_is_found(path: str, source: str, fault: str) -> None:
 )
 def test_allowed_imports_pass(path: str, source: str) -> None:
     assert import_faults(path, source) == []
+
+
+def test_undeclared_imports_are_found() -> None:
+    source = "import numpy\nimport pytest\nimport json\nimport no_such_module"
+    assert undeclared_imports("a.py", source, {"numpy", "pytest"}) == [
+        "no_such_module, of an unknown distribution"
+    ]
+    assert undeclared_imports("a.py", source, {"numpy"})[1].startswith("pytest")
+    assert "torch" in declared_distributions()
+    assert "zarr" not in declared_distributions()
+    assert "zarr" in declared_distributions("train")
 
 
 def test_text_faults_are_found() -> None:

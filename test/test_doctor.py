@@ -18,7 +18,7 @@ def child(code: str, timeout_s: float = 20.0) -> dict:
 
 
 def failing(message: str):
-    def probe(*_arguments: str, **_env: str) -> dict:
+    def probe(*_arguments: str) -> dict:
         raise ProbeFailed(message)
 
     return probe
@@ -86,15 +86,15 @@ def test_ros_failure_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rendering_never_ends_the_doctor() -> None:
     (finding,) = doctor.check_rendering()
     assert finding.status in (OK, WARN)
-    assert finding.status == OK or "libegl1" in finding.mend
+    assert finding.status == OK or finding.mend
 
 
 def test_unusable_graphics_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "probe", failing("it crashed (SIGSEGV)"))
     (finding,) = doctor.check_rendering()
     assert finding.status == WARN
-    assert "egl: it crashed (SIGSEGV)" in finding.what
-    assert "osmesa" in finding.what
+    assert finding.what == "it crashed (SIGSEGV)"
+    assert "make setup" in finding.mend
 
 
 @pytest.mark.ros
