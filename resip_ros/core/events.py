@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, cast
 
 from resip_ros.core.errors import DataError
 
@@ -48,8 +48,8 @@ class NodeReport:
     """What one node counted and measured from start to stop of an episode."""
 
     node: str
-    counts: dict[str, int] = field(default_factory=dict)
-    latency_ms: dict[str, list[float]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+    latency_ms: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
 
     def to_json(self) -> str:
         """Text of the message."""
@@ -77,11 +77,11 @@ def parse_report(text: str) -> NodeReport:
 def _parse(text: str, kind: type[Any]) -> Any:
     """JSON object to dataclass, refusing other keys."""
     try:
-        document = json.loads(text)
+        document: Any = json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{kind.__name__} is not JSON: {text[:80]!r}") from error
     names = {spec.name for spec in fields(kind)}
-    if not isinstance(document, dict) or not set(document) <= names:
+    if not isinstance(document, dict) or not names.issuperset(cast("dict[str, Any]", document)):
         raise DataError(f"{kind.__name__} has keys {document!r:.120}; expected {sorted(names)}")
     try:
         return kind(**document)

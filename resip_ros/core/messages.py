@@ -52,7 +52,7 @@ def fill_chunk_inplace(message: Any, chunk: ActionChunk, new_point: Callable[[],
     """
     fill_header_inplace(message.header, chunk.stamp_ns, BASE_FRAME)
     message.joint_names = list(ACTION_NAMES)
-    points = []
+    points: list[Any] = []
     for step, action in enumerate(chunk.actions):
         point = new_point()
         point.positions = [float(v) for v in action]

@@ -69,12 +69,12 @@ class RunResult:
     task: str
     policy: str
     robot: str
-    episodes: list[EpisodeResult] = field(default_factory=list)
-    chunk_latency_ms: list[float] = field(default_factory=list)
+    episodes: list[EpisodeResult] = field(default_factory=list[EpisodeResult])
+    chunk_latency_ms: list[float] = field(default_factory=list[float])
     """Observation to published chunk, wall clock, each chunk."""
-    action_latency_ms: list[float] = field(default_factory=list)
+    action_latency_ms: list[float] = field(default_factory=list[float])
     """Observation stamp to the command's hand-over to the arm, ROS clock, each command."""
-    tick_latency_ms: list[float] = field(default_factory=list)
+    tick_latency_ms: list[float] = field(default_factory=list[float])
     """Start of a policy step to the published action, ROS clock, each action."""
     late_ticks: int = 0
     """Policy steps without an action in time."""
@@ -84,7 +84,7 @@ class RunResult:
     """Commands that the bridge did not accept."""
     realtime_factor: float | None = None
     """ROS clock per wall clock while episodes ran."""
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list[str])
     """What the run had to do without, and faults."""
 
     def to_dict(self) -> dict[str, Any]:

@@ -169,11 +169,8 @@ class FrankaBridgeNode(StackNode):
         return "following the policies" if not self.parameters.shadow else "shadow: not moving"
 
     def _stop(self) -> str:
-        was_following, self._following = self._following, False
         self._require_arm().hold()
-        if was_following:
-            self._report()
-        self._emit(events.STOPPED)
+        self._end_following(events.STOPPED)
         return "holding"
 
     def _home(self) -> str:
@@ -240,6 +237,13 @@ class FrankaBridgeNode(StackNode):
         self._counts["commands"] += 1
         self._latencies_ms.append((now_ns - stamp_ns) / 1e6)
 
+    def _end_following(self, kind: str, detail: str = "") -> None:
+        """Takes no more commands; tells why, and what was measured."""
+        was_following, self._following = self._following, False
+        if was_following:
+            self._report()
+        self._emit(kind, detail)
+
     def _report(self) -> None:
         report = events.NodeReport(
             "franka_bridge", dict(self._counts), {"action": self._latencies_ms}
@@ -276,12 +280,10 @@ class FrankaBridgeNode(StackNode):
         phase = arm.phase
         if phase is Phase.FAULT and told is not Phase.FAULT:
             reason = arm.fault.message if arm.fault is not None else "unknown"
-            self._following = False
-            self._emit(events.FAULT, f"{reason}; call ~/recover")
+            self._end_following(events.FAULT, f"{reason}; call ~/recover")
         elif phase is Phase.HOLDING and told is Phase.FOLLOWING and arm.timed_out:
-            self._following = False
             self._counts["held"] += 1
-            self._emit(events.FAULT, "no command in time: the arm holds; call ~/start")
+            self._end_following(events.FAULT, "no command in time: the arm holds; call ~/start")
         return phase
 
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -53,10 +53,19 @@ def command_of(graph: Graph, entry: NodeEntry) -> list[str]:
 class Launcher:
     """Context manager around the processes of a graph; none survives it."""
 
-    def __init__(self, graph: Graph, log_dir: Path) -> None:
-        """Args: graph to start; directory for one log file a node."""
+    def __init__(
+        self, graph: Graph, log_dir: Path, note: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """Takes what to start.
+
+        Args:
+            graph: The nodes.
+            log_dir: Directory for one log file a node.
+            note: Takes what the graph has to do without.
+        """
         self.graph = graph
         self.log_dir = log_dir
+        self._note = note
         self.nodes: list[RunningNode] = []
 
     def __enter__(self) -> Launcher:
@@ -100,15 +109,25 @@ class Launcher:
             )
         return RunningNode(entry, process, log)
 
+    def names(self) -> str:
+        """Nodes that were started, for messages."""
+        return ", ".join(node.entry.name for node in self.nodes)
+
     def check(self) -> None:
         """Looks whether all nodes live.
 
         Raises:
             NodeCrashed: with the end of the log of the first one that does not.
         """
-        for node in self.nodes:
+        for node in list(self.nodes):
             status = node.process.poll()
-            if status is not None:
+            if status is None:
+                continue
+            if node.entry.needs_gl:
+                # pictures are for people; policies that see states go on without
+                self.nodes.remove(node)
+                self._note(f"no pictures: {node.last_lines().splitlines()[-1:]}")
+            else:
                 raise NodeCrashed(
                     f"node {node.entry.name} ended with status {status}; last lines of "
                     f"{node.log}:\n{node.last_lines()}"
@@ -140,8 +159,3 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         os.killpg(process.pid, number)
     except ProcessLookupError:
         return
-
-
-def names(entries: Sequence[NodeEntry]) -> str:
-    """For messages."""
-    return ", ".join(entry.name for entry in entries)

@@ -8,11 +8,11 @@ import signal
 import sys
 import threading
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
-from rclpy.experimental import EventsExecutor
+from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -59,7 +59,7 @@ def spin_until(node: StackNode, stop: threading.Event) -> None:
         executor.shutdown(timeout_sec=1.0)
 
 
-def run_node(node_type: type[StackNode], args: Sequence[str] | None = None) -> int:
+def run_node(make_node: Callable[[], StackNode]) -> int:
     """Main function of a node's command: configure, spin, close.
 
     Returns:
@@ -69,10 +69,10 @@ def run_node(node_type: type[StackNode], args: Sequence[str] | None = None) -> i
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node: StackNode | None = None
     try:
-        node = node_type()
+        node = make_node()
         node.configure()
         spin_until(node, stop)
         return 0

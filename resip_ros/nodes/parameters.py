@@ -30,7 +30,8 @@ def parameter(
     """A dataclass field that is a ROS parameter.
 
     Args:
-        default: Value when no file or command line gives one; its type is the parameter's.
+        default: Value when no file or command line gives one; its type is the parameter's, a
+            tuple stands for an array.
         description: What it means, with unit.
         name: Parameter name where it differs from the field's, such as ``policy.checkpoint``.
         low: Least value.
@@ -44,8 +45,6 @@ def parameter(
         "high": high,
         "live": live,
     }
-    if isinstance(default, list):
-        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -97,16 +96,19 @@ def declare_parameters(node: Node, schema: type[T]) -> T:
     values: dict[str, Any] = {}
     for spec in specs:
         name = parameter_name(spec)
-        default = (
-            spec.default if spec.default is not dataclasses.MISSING else spec.default_factory()  # type: ignore[misc]
-        )
+        default = spec.default
         value = given.get(name, default)
         if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        if type(value) is not type(default) and not isinstance(default, list):
+        if isinstance(default, tuple):
+            value = list(value) if isinstance(value, list | tuple) else value
+            expected = list
+        else:
+            expected = type(default)
+        if type(value) is not expected:
             raise ConfigError(
                 f"{node.get_fully_qualified_name()}: parameter {name!r} is {value!r} "
-                f"({type(value).__name__}); expected {type(default).__name__}"
+                f"({type(value).__name__}); expected {expected.__name__}"
             )
         try:
             # declared with its final value: the default is only what the dataclass says
@@ -115,5 +117,6 @@ def declare_parameters(node: Node, schema: type[T]) -> T:
             )
         except ParameterException as error:
             raise ConfigError(f"{node.get_fully_qualified_name()}: {error}") from error
-        values[spec.name] = list(declared.value) if isinstance(default, list) else declared.value
+        final: Any = declared.value
+        values[spec.name] = tuple(final) if isinstance(default, tuple) else final
     return schema(**values)

@@ -42,6 +42,11 @@ def image(camera: str) -> str:
     return f"{camera}/color/image_raw"
 
 
+def info(camera: str) -> str:
+    """Topic of a camera's calibration."""
+    return f"{camera}/color/camera_info"
+
+
 def stream_qos(depth: int = 1) -> QoSProfile:
     """Values that supersede each other."""
     return QoSProfile(

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `resip` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from resip_ros.core.errors import ResipError
+from resip_ros.core.paths import models_dir
+from resip_ros.core.tasks import TASKS, get_task
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
+
+UP_HELP = """\
+Starts every node of a task in a process of its own, without a ROS installation, and runs
+episodes: home the arm, place the parts, start the policies, watch until success or time limit.
+
+  resip up one_leg --robot sim                      simulated FR3, shipped policy, one episode
+  resip up one_leg --robot sim --episodes 10 --headless
+  resip up one_leg --robot 172.16.0.2 --shadow      real sensors, policies run, arm never moves
+
+Leaves in DIR: result.json, episode.png, episode.mp4 and logs/<node>.log.
+Exit status 0 when the stack ran, whatever the outcome of the episodes.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of all subcommands."""
+    parser = argparse.ArgumentParser(
+        prog="resip", description="Residual policies for precise assembly on a Franka arm."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    up = commands.add_parser(
+        "up",
+        help="run a task on the simulated or the real robot",
+        description=UP_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    up.add_argument("task", metavar="TASK", help=f"one of: {', '.join(TASKS)}")
+    up.add_argument(
+        "--robot",
+        default="sim",
+        metavar="sim|IP",
+        help="sim, or the robot's address (default sim)",
+    )
+    up.add_argument("--episodes", type=_positive, default=1, metavar="N", help="default 1")
+    up.add_argument("--headless", action="store_true", help="no question, no window: for scripts")
+    up.add_argument(
+        "--policy", type=Path, metavar="DIR", help="policy folder or bundle (default models/TASK)"
+    )
+    up.add_argument("--shadow", action="store_true", help="run the policies, never move the arm")
+    up.add_argument(
+        "--out", type=Path, metavar="DIR", help="where results go (default out/up/TASK)"
+    )
+    up.add_argument(
+        "--seed", type=_natural, default=0, metavar="S", help="first episode's seed (default 0)"
+    )
+    doctor = commands.add_parser("doctor", help="check this machine and say what to mend")
+    doctor.add_argument("--json", action="store_true", help="machine-readable findings")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = _natural(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+def run_up(arguments: argparse.Namespace) -> int:
+    """`resip up`."""
+    # before the imports below, so that a mistyped task costs no seconds
+    get_task(arguments.task)
+    from rich.console import Console
+
+    from resip_ros.nodes import up
+
+    options = up.UpOptions(
+        task=arguments.task,
+        robot=arguments.robot,
+        policy=(arguments.policy or models_dir() / arguments.task).resolve(),
+        out=arguments.out or Path("out") / "up" / arguments.task,
+        episodes=arguments.episodes,
+        headless=arguments.headless,
+        shadow=arguments.shadow,
+        seed=arguments.seed,
+    )
+    console = Console(highlight=False, soft_wrap=True)
+    if not options.headless and options.robot != "sim" and not options.shadow:
+        input("The arm will move. Clear its way, keep the stop in reach, then press Enter. ")
+    result = up.run(options, console)
+    document = result.to_dict()
+    console.print(
+        f"success {sum(e.success for e in result.episodes)} of {len(result.episodes)}, "
+        f"late ticks {result.late_ticks} of {result.ticks}, "
+        f"chunk ms {document['chunk_latency_ms']}, action ms {document['action_latency_ms']}, "
+        f"real-time factor {result.realtime_factor}"
+    )
+    return EXIT_INTERRUPTED if len(result.episodes) < options.episodes else 0
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point.
+
+    Returns:
+        Exit status: 0 when the command did its work, 1 after an error told in one line, 130
+        after Ctrl-C.
+    """
+    arguments = build_parser().parse_args(args)
+    try:
+        if arguments.command == "doctor":
+            from resip_ros import doctor
+
+            return doctor.main(["--json"] if arguments.json else [])
+        return run_up(arguments)
+    except ResipError as error:
+        print(f"resip {arguments.command}: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print(f"resip {arguments.command}: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

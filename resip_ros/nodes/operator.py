@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person does at the bench, as a node of `resip up`: home, place, start, watch, stop."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.parameter_client import AsyncParameterClient
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from resip_ros.core import events, messages
+from resip_ros.core.chunking import NS_PER_S
+from resip_ros.core.errors import DataError, ResipError
+from resip_ros.core.geometry import Array
+from resip_ros.core.results import EpisodeResult, RunResult
+from resip_ros.core.tasks import TaskSpec
+from resip_ros.nodes import topics
+from resip_ros.nodes.recording import EpisodeRecording
+from resip_ros.nodes.success import SuccessWatch
+from resip_ros.nodes.table import Graph
+
+BRIDGE = "franka_bridge"
+WORLD = "sim_world"
+BASE = "base_policy"
+REPORTERS = (BRIDGE, BASE, "residual_policy")
+READY_TIMEOUT_S = 90.0
+HOME_TIMEOUT_S = 60.0
+SERVICE_TIMEOUT_S = 20.0
+REPORT_TIMEOUT_S = 5.0
+# parts that were just placed and an arm that just homed come to rest
+SETTLE_NS = NS_PER_S // 2
+# wall time per simulated time after which a stalled clock is given up
+SLOWEST_CLOCK = 20.0
+VIDEO_CAMERA = "front"
+
+
+class Operator:
+    """Runs episodes on a graph that others have started; uses only its topics and services."""
+
+    def __init__(self, graph: Graph, task: TaskSpec, check: Callable[[], None]) -> None:
+        """Opens topics and clients.
+
+        Args:
+            graph: The running graph.
+            task: Gives rate, length and goal.
+            check: Raises when a node of the graph has crashed; called while waiting.
+        """
+        self._graph, self._task, self._check = graph, task, check
+        self._node = Node(
+            "operator",
+            namespace=topics.NAMESPACE,
+            parameter_overrides=[Parameter("use_sim_time", value=graph.is_sim)],
+        )
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._events: list[events.EpisodeEvent] = []
+        self._reports: list[events.NodeReport] = []
+        self._active: set[str] = set()
+        self._recording: EpisodeRecording | None = None
+        self._success = SuccessWatch(self._node, task)
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        node, latched = self._node, topics.latched_qos()
+        node.create_subscription(String, topics.EPISODE_EVENT, self._on_event, latched)
+        node.create_subscription(String, topics.EPISODE_REPORT, self._on_report, latched)
+        node.create_subscription(String, topics.POLICY_ACTIVE, self._on_active, latched)
+        for topic, series in (
+            (topics.NET_ACTION, "net"),
+            (topics.CORRECTION, "correction"),
+            (topics.BASE_ACTION, "base"),
+        ):
+            node.create_subscription(
+                JointTrajectory, topic, self._action_callback(series), topics.stream_qos(5)
+            )
+        node.create_subscription(
+            Image, topics.image(VIDEO_CAMERA), self._on_image, topics.image_qos()
+        )
+
+    def close(self) -> None:
+        """Destroys the node."""
+        self._executor.remove_node(self._node)
+        self._executor.shutdown(timeout_sec=1.0)
+        self._node.destroy_node()
+
+    # ---- callbacks ----
+
+    def _on_event(self, message: String) -> None:
+        self._events.append(events.parse_event(message.data))
+
+    def _on_report(self, message: String) -> None:
+        self._reports.append(events.parse_report(message.data))
+
+    def _on_active(self, message: String) -> None:
+        self._active.add(str(json.loads(message.data).get("node")))
+
+    def _action_callback(self, series: str) -> Callable[[JointTrajectory], None]:
+        def callback(message: JointTrajectory) -> None:
+            if self._recording is None:
+                return
+            try:
+                stamp_ns, action = messages.decode_action_message(message, self._task.rate_hz)
+            except ResipError:
+                return
+            rows: dict[int, Array] = getattr(self._recording, series)
+            rows[stamp_ns] = action
+
+        return callback
+
+    def _on_image(self, message: Image) -> None:
+        if self._recording is None:
+            return
+        try:
+            self._recording.add_picture(*messages.decode_image(message))
+        except DataError as error:
+            self._node.get_logger().error(str(error), throttle_duration_sec=5.0)
+
+    # ---- waiting ----
+
+    def now_ns(self) -> int:
+        """ROS time, ns."""
+        return self._node.get_clock().now().nanoseconds
+
+    def _wait(self, done: Callable[[], Any], timeout_s: float, what: str) -> None:
+        """Handles messages until ``done()``.
+
+        Raises:
+            ResipError: on time-out (wall clock), or when a node has crashed.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not done():
+            self._executor.spin_once(timeout_sec=0.05)
+            self._check()
+            if time.monotonic() > deadline:
+                raise ResipError(f"{what} took longer than {timeout_s:.0f} s; see the logs")
+
+    def _call(self, node: str, service: str) -> str:
+        """Calls a Trigger service.
+
+        Raises:
+            ResipError: when it fails, with its message.
+        """
+        client = self._node.create_client(Trigger, f"{node}/{service}")
+        try:
+            self._wait(client.service_is_ready, READY_TIMEOUT_S, f"{node}/{service} to appear")
+            future = client.call_async(Trigger.Request())
+            self._wait(future.done, SERVICE_TIMEOUT_S, f"{node}/{service}")
+        finally:
+            self._node.destroy_client(client)
+        response = future.result()
+        if response is None or not response.success:
+            reason = response.message if response is not None else "no answer"
+            raise ResipError(f"{node}/{service} failed: {reason}")
+        return response.message
+
+    def _set_seed(self, node: str, seed: int) -> None:
+        client = AsyncParameterClient(self._node, node)
+        self._wait(client.services_are_ready, READY_TIMEOUT_S, f"parameters of {node} to appear")
+        future = client.set_parameters([Parameter("seed", value=seed)])
+        self._wait(future.done, SERVICE_TIMEOUT_S, f"setting the seed of {node}")
+
+    def wait_until_ready(self) -> None:
+        """Waits for the bridge's services and for both policies.
+
+        Raises:
+            ResipError: on time-out, or when a node has crashed.
+        """
+        client = self._node.create_client(Trigger, f"{BRIDGE}/start")
+        self._wait(client.service_is_ready, READY_TIMEOUT_S, "starting the bridge")
+        self._node.destroy_client(client)
+        self._wait(lambda: len(self._active) >= 2, READY_TIMEOUT_S, "loading the policies")
+        if self._graph.is_sim:
+            self._wait(lambda: self.now_ns() > 0, READY_TIMEOUT_S, "starting the clock")
+
+    # ---- episodes ----
+
+    def prepare(self, seed: int) -> None:
+        """Homes the arm, places the parts (a person does on a real bench), seeds the policy."""
+        self._events.clear()
+        self._call(BRIDGE, "home")
+        self._wait(lambda: self._seen(events.HOMED, events.FAULT), HOME_TIMEOUT_S, "homing")
+        fault = self._find(events.FAULT)
+        if fault is not None:
+            raise ResipError(f"the arm did not reach home: {fault.detail}")
+        if self._graph.is_sim:
+            self._set_seed(WORLD, seed)
+            self._call(WORLD, "place_parts")
+        self._set_seed(BASE, seed)
+        settled_ns = self.now_ns() + SETTLE_NS
+        self._wait(lambda: self.now_ns() >= settled_ns, 30.0, "settling")
+
+    def run_episode(
+        self, seed: int, max_steps: int, on_step: Callable[[float], None]
+    ) -> tuple[EpisodeResult, EpisodeRecording, float]:
+        """One episode from start to stop.
+
+        Args:
+            seed: Recorded in the result; ``prepare`` has used it.
+            max_steps: Time limit in policy steps.
+            on_step: Called with the share of the time limit that has passed.
+
+        Returns:
+            Result, recording, and ROS time per wall time.
+        """
+        self._events.clear()
+        self._reports.clear()
+        self._success.reset()
+        recording = EpisodeRecording(start_ns=self.now_ns())
+        self._call(BRIDGE, "start")
+        self._recording = recording
+        wall_s = time.monotonic()
+        limit_ns = round(max_steps / self._task.rate_hz * NS_PER_S)
+
+        def is_over() -> bool:
+            passed_ns = self.now_ns() - recording.start_ns
+            on_step(passed_ns / limit_ns)
+            ended = self._success.is_assembled or self._seen(events.FAULT)
+            return ended or passed_ns >= limit_ns
+
+        limit_s = limit_ns / NS_PER_S
+        self._wait(is_over, SLOWEST_CLOCK * limit_s + 30.0, "the episode")
+        end_ns, wall_s = self.now_ns(), time.monotonic() - wall_s
+        self._recording = None
+        fault = self._find(events.FAULT)
+        success = self._success.is_assembled
+        self._call(BRIDGE, "stop")
+        self._wait_for_reports()
+        seconds = (end_ns - recording.start_ns) / NS_PER_S
+        reason = "success" if success else fault.detail if fault is not None else "time limit"
+        steps = self.count(BRIDGE, "commands")
+        result = EpisodeResult(success, steps, round(seconds, 3), seed, reason)
+        return result, recording, seconds / wall_s
+
+    def _wait_for_reports(self) -> None:
+        """Waits for the nodes' figures; a node that was stopped by a fault has sent them."""
+        deadline = time.monotonic() + REPORT_TIMEOUT_S
+        while {r.node for r in self._reports} < set(REPORTERS) and time.monotonic() < deadline:
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def collect(self, run: RunResult) -> None:
+        """Adds the nodes' figures of the last episode to the run's."""
+        for report in self._reports:
+            run.chunk_latency_ms += report.latency_ms.get("chunk", [])
+            run.action_latency_ms += report.latency_ms.get("action", [])
+            run.tick_latency_ms += report.latency_ms.get("tick", [])
+            run.late_ticks += report.counts.get("late", 0)
+            run.ticks += report.counts.get("ticks", 0)
+            run.refused_commands += report.counts.get("refused", 0)
+
+    def count(self, node: str, name: str) -> int:
+        """A count of the last episode."""
+        return sum(r.counts.get(name, 0) for r in self._reports if r.node == node)
+
+    def _seen(self, *kinds: str) -> bool:
+        return any(event.kind in kinds for event in self._events)
+
+    def _find(self, kind: str) -> events.EpisodeEvent | None:
+        return next((event for event in self._events if event.kind == kind), None)

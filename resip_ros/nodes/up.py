@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`resip up`: start the graph, run episodes, leave result, plot and video."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import rclpy
+from rclpy.signals import SignalHandlerOptions
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from resip_ros.core.errors import ResipError
+from resip_ros.core.results import EpisodeResult, RunResult, write_json_atomically
+from resip_ros.core.tasks import TaskSpec, get_task
+from resip_ros.nodes.launcher import Launcher
+from resip_ros.nodes.operator import Operator
+from resip_ros.nodes.policy_slot import check_quickly
+from resip_ros.nodes.recording import EpisodeRecording
+from resip_ros.nodes.table import ENVIRONMENT, Graph
+from resip_ros.report import write_plot, write_video
+
+MIN_FREE_BYTES = 50_000_000
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """What `resip up` is asked for."""
+
+    task: str
+    robot: str
+    policy: Path
+    out: Path
+    episodes: int = 1
+    headless: bool = False
+    shadow: bool = False
+    seed: int = 0
+    max_steps: int | None = None
+    """Shorter time limit than the task's, policy steps."""
+
+
+def run(options: UpOptions, console: Console) -> RunResult:
+    """Runs the stack.
+
+    Raises:
+        ResipError: when it could not run; whatever the episodes' outcome, it returns.
+    """
+    task = get_task(options.task)
+    check_quickly(options.policy, task)
+    _check_out(options.out)
+    graph = Graph(options.task, options.robot, str(options.policy), options.shadow)
+    result = RunResult(options.task, str(options.policy), options.robot)
+    # this process talks to the nodes, so it needs the same transport
+    os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
+    with _ros(), Launcher(graph, options.out / "logs", result.notes.append) as launcher:
+        operator = Operator(graph, task, launcher.check)
+        try:
+            console.print(f"starting {launcher.names()}; logs in {launcher.log_dir}")
+            operator.wait_until_ready()
+            best = _run_episodes(options, task, operator, result, console)
+        finally:
+            operator.close()
+    _write(options, result, best, console)
+    return result
+
+
+@contextlib.contextmanager
+def _ros() -> Iterator[None]:
+    """ROS without signal handlers of its own: Ctrl-C must end the nodes in order."""
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        yield
+    finally:
+        rclpy.try_shutdown()
+
+
+def _check_out(out: Path) -> None:
+    """Finds out before the robot moves that results could not be written.
+
+    Raises:
+        ResipError: for a place that cannot be written or a full disk.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(out).free
+    except OSError as error:
+        raise ResipError(
+            f"cannot write to {out}: {error.strerror}; choose another --out directory"
+        ) from error
+    if free < MIN_FREE_BYTES or not os.access(out, os.W_OK):
+        raise ResipError(
+            f"{out} has {free // 1_000_000} MB free and may be read-only; expected at least "
+            f"{MIN_FREE_BYTES // 1_000_000} MB to write; free some space or choose another --out"
+        )
+
+
+def _run_episodes(
+    options: UpOptions, task: TaskSpec, operator: Operator, result: RunResult, console: Console
+) -> EpisodeRecording | None:
+    """Runs all episodes; returns the recording of the first successful one, or of the first."""
+    kept: EpisodeRecording | None = None
+    kept_success = False
+    factors: list[float] = []
+    max_steps = options.max_steps or task.episode_steps
+    try:
+        with _progress(console) as progress:
+            for index in range(options.episodes):
+                label = f"episode {index + 1} of {options.episodes}"
+                bar = progress.add_task(label, total=1.0)
+                seed = options.seed + index
+                operator.prepare(seed)
+                episode, recording, factor = operator.run_episode(
+                    seed, max_steps, lambda share, bar=bar: progress.update(bar, completed=share)
+                )
+                operator.collect(result)
+                result.episodes.append(episode)
+                factors.append(factor)
+                progress.remove_task(bar)
+                console.print(_describe(label, episode))
+                if kept is None or (episode.success and not kept_success):
+                    kept, kept_success = recording, episode.success
+    except KeyboardInterrupt:
+        result.notes.append(f"interrupted after {len(result.episodes)} episodes")
+        console.print("interrupted: ending the nodes, the arm first")
+    if factors:
+        result.realtime_factor = round(sum(factors) / len(factors), 4)
+    return kept
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _describe(label: str, episode: EpisodeResult) -> str:
+    outcome = "success" if episode.success else "no success"
+    return f"{label}: {outcome} ({episode.reason}), {episode.steps} steps, {episode.seconds:.1f} s"
+
+
+def _write(
+    options: UpOptions, result: RunResult, best: EpisodeRecording | None, console: Console
+) -> None:
+    """Writes result.json last, so that it tells about everything else.
+
+    Raises:
+        ResipError: when the result cannot be written.
+    """
+    title = f"{options.task}, {options.robot}, {options.policy.name}"
+    if best is not None and best.net:
+        write_plot(options.out / "episode.png", best, title)
+        if best.pictures:
+            write_video(options.out / "episode.mp4", best, title)
+        else:
+            result.notes.append("no video: no pictures were received")
+    write_json_atomically(options.out / "result.json", result.to_dict())
+    for note in result.notes:
+        console.print(f"note: {note}")
+    names = sorted(p.name for p in options.out.iterdir() if p.is_file())
+    console.print(f"wrote {', '.join(names)} in {options.out}")
