@@ -44,7 +44,13 @@ CARD_FILE = "card.yaml"
 WEIGHTS_FILE = "weights.safetensors"
 _NETWORK = "network."
 _NORMALIZER = "normalizer."
+_KINDS = {BaseCard: "base", ResidualCard: "residual"}
 C = TypeVar("C", BaseCard, ResidualCard)
+
+
+def hash_bytes(payload: bytes) -> str:
+    """Hex SHA-256 of a weights file."""
+    return hashlib.sha256(payload).hexdigest()
 
 
 def save_base(
@@ -91,7 +97,7 @@ def save_bundle(directory: Path, card: C, tensors: Mapping[str, Tensor]) -> C:
     if bad:
         raise DataError(f"will not save {directory}: {bad[0]} is not finite; training diverged")
     payload = safetensors.torch.save(data)
-    card = dataclasses.replace(card, weights_hash=hashlib.sha256(payload).hexdigest())
+    card = dataclasses.replace(card, weights_hash=hash_bytes(payload))
     with _replacing(directory) as temporary:
         (temporary / WEIGHTS_FILE).write_bytes(payload)
         (temporary / CARD_FILE).write_text(_dump_card(card))
@@ -224,7 +230,9 @@ def _read_bundle(directory: Path, cls: type[C]) -> tuple[C, dict[str, Tensor]]:
     directory = Path(directory)
     card = _read_card(directory)
     if not isinstance(card, cls):
-        raise CheckpointMismatch(f"bundle {directory} is a {card.kind}, expected another kind")
+        raise CheckpointMismatch(
+            f"bundle {directory} is a {card.kind}, a {_KINDS[cls]} was expected; check the path"
+        )
     path = directory / WEIGHTS_FILE
     try:
         payload = path.read_bytes()
@@ -232,7 +240,7 @@ def _read_bundle(directory: Path, cls: type[C]) -> tuple[C, dict[str, Tensor]]:
         raise CheckpointMismatch(
             f"bundle {directory} has no readable {WEIGHTS_FILE} ({error.strerror}); copy it again"
         ) from error
-    if hashlib.sha256(payload).hexdigest() != card.weights_hash:
+    if hash_bytes(payload) != card.weights_hash:
         raise CheckpointMismatch(
             f"{path} ({len(payload)} bytes) is not the file its card was written for: truncated, "
             "changed or from another bundle; copy the whole bundle again"

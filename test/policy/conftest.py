@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A complete but tiny policy folder: what the bundle and runtime tests start from."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from resip_ros.core.action import ACTION_NAMES
+from resip_ros.core.observation import observation_names
+from resip_ros.core.tasks import TaskSpec, get_task
+from resip_ros.policy.bundle import save_base, save_residual
+from resip_ros.policy.card import BaseCard, Provenance, ResidualCard
+from resip_ros.policy.networks import ConditionalUNet, UNetSpec, build_residual_actor
+from resip_ros.policy.normalizer import Normalizer
+from resip_ros.policy.runtime import residual_input_dim
+from resip_ros.policy.sampler import SamplerSpec
+
+PROVENANCE = Provenance("python -m training.bc", "abc123", "d" * 64, 2, 0, 0)
+
+
+@pytest.fixture
+def task() -> TaskSpec:
+    return get_task("one_leg")
+
+
+@pytest.fixture
+def normalizer(task: TaskSpec) -> Normalizer:
+    rng = np.random.default_rng(0)
+    obs = rng.normal(size=(64, len(observation_names(task)))).astype(np.float32)
+    return Normalizer.fit(obs, rng.normal(size=(64, len(ACTION_NAMES))).astype(np.float32))
+
+
+@pytest.fixture
+def base_card(task: TaskSpec) -> BaseCard:
+    return BaseCard(
+        task=task.name,
+        rate_hz=task.rate_hz,
+        observation=observation_names(task),
+        action=ACTION_NAMES,
+        prediction_horizon=32,
+        action_horizon=8,
+        network=UNetSpec(down_dims=(8, 16), kernel_size=3, groups=4, step_embed_dim=8),
+        sampler=SamplerSpec(),
+        provenance=PROVENANCE,
+    )
+
+
+@pytest.fixture
+def residual_card(task: TaskSpec, base_card: BaseCard) -> ResidualCard:
+    return ResidualCard(
+        task=task.name,
+        rate_hz=task.rate_hz,
+        observation=base_card.observation,
+        action=base_card.action,
+        base_hash="",
+        hidden=(16, 16),
+        alpha=0.2,
+        bound="tanh",
+        relative_features=True,
+        provenance=PROVENANCE,
+    )
+
+
+@pytest.fixture
+def network(base_card: BaseCard) -> ConditionalUNet:
+    return ConditionalUNet(len(base_card.action), len(base_card.observation), base_card.network)
+
+
+@pytest.fixture
+def actor(task: TaskSpec, normalizer: Normalizer) -> torch.nn.Sequential:
+    """A residual that has learned something, and asks for more than its bound."""
+    actor = build_residual_actor(residual_input_dim(task, normalizer, True), 10, (16, 16))
+    torch.nn.init.normal_(actor[-1].weight, std=3.0)
+    return actor
+
+
+@pytest.fixture
+def policy_folder(
+    tmp_path: Path,
+    base_card: BaseCard,
+    residual_card: ResidualCard,
+    normalizer: Normalizer,
+    network: ConditionalUNet,
+    actor: torch.nn.Sequential,
+) -> Path:
+    folder = tmp_path / "one_leg"
+    saved = save_base(folder / "base", base_card, normalizer, network)
+    residual_card = dataclasses.replace(residual_card, base_hash=saved.weights_hash)
+    save_residual(folder / "residual", residual_card, normalizer, actor)
+    return folder
