@@ -4,43 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from resip_ros.core.action import ACTION_NAMES
 from resip_ros.core.errors import CheckpointMismatch, ConfigError
-from resip_ros.core.observation import observation_names
-from resip_ros.core.tasks import get_task
-from resip_ros.policy.bundle import save_base
-from resip_ros.policy.card import BaseCard, Provenance
-from resip_ros.policy.networks import ConditionalUNet, UNetSpec
-from resip_ros.policy.normalizer import Normalizer
-from resip_ros.policy.sampler import SamplerSpec
 from training import bench
 from training.env import AssemblyEnv
-
-
-def tiny_base(folder: Path) -> Path:
-    """Saves an untrained base with a very small network."""
-    task = get_task("one_leg")
-    names = observation_names(task)
-    spec = UNetSpec(down_dims=(8, 8), kernel_size=3, groups=4, step_embed_dim=8)
-    card = BaseCard(
-        task=task.name,
-        rate_hz=task.rate_hz,
-        observation=names,
-        action=ACTION_NAMES,
-        prediction_horizon=32,
-        action_horizon=8,
-        network=spec,
-        sampler=SamplerSpec(),
-        provenance=Provenance("test", "none", "none", 0, 0, 0),
-    )
-    low, high = -np.ones(len(names), np.float32), np.ones(len(names), np.float32)
-    action = np.ones(len(ACTION_NAMES), np.float32)
-    normalizer = Normalizer(low, high, -action, action)
-    torch.manual_seed(0)
-    save_base(folder / "base", card, normalizer, ConditionalUNet(10, len(names), spec))
-    return folder
 
 
 def test_bare_stepping_repeats_the_env(rng: np.random.Generator) -> None:
@@ -67,11 +34,11 @@ def test_env_report(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("limit", "code"), [(1e6, 0), (0.0, 1)])
 def test_policy_report_obeys_its_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: float, code: int
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: float, code: int
 ) -> None:
     monkeypatch.setattr(bench, "CHUNK_LIMIT_MS", limit)
     file = tmp_path / "policy.json"
-    assert bench.main("policy", policy=tiny_base(tmp_path), steps=3, json_file=file) == code
+    assert bench.main("policy", policy=tiny_base, steps=3, json_file=file) == code
     report = json.loads(file.read_text())
     assert 0.0 < report["chunk_latency_ms"]["p50"] <= report["chunk_latency_ms"]["p99"]
     assert "correction_latency_ms" not in report
