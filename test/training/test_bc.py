@@ -11,8 +11,9 @@ import torch
 from resip_ros.core.errors import ConfigError, DataError, ResipError
 from resip_ros.policy.bundle import load_base, load_policy
 from resip_ros.policy.networks import UNetSpec
-from training import bc
-from training.bc import CHECKPOINT_FILE, BcConfig, BcTrainer, train
+from training import bc, bc_trainer
+from training.bc import CHECKPOINT_FILE, train
+from training.bc_trainer import BcConfig, BcTrainer
 from training.dataset import build_demonstrations, read_demonstrations, write_demonstrations
 from training.presets import BcPreset
 
@@ -25,7 +26,7 @@ TINY = BcPreset(
 
 @pytest.fixture(autouse=True)
 def _tiny_preset(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bc, "get_preset", lambda _name: TINY)
+    monkeypatch.setattr(bc_trainer, "get_preset", lambda _name: TINY)
 
 
 @pytest.fixture

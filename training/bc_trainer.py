@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""State and steps of a behaviour cloning run; `training.bc` is the loop around it.
+
+Shape letters: B batch, T prediction horizon, Do observation, Da action dimension.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from resip_ros.core.action import ACTION_NAMES
+from resip_ros.core.errors import ConfigError, ResipError
+from resip_ros.core.observation import observation_names
+from resip_ros.core.tasks import get_task
+from resip_ros.policy.bundle import save_base
+from resip_ros.policy.card import BaseCard, Provenance
+from resip_ros.policy.networks import ConditionalUNet
+from resip_ros.policy.normalizer import Normalizer
+from resip_ros.policy.sampler import add_noise, sample_ddim
+from training.dataset import ChunkWindows, Demonstrations, split_episodes
+from training.presets import BcPreset, get_preset
+from training.provenance import describe_command, describe_commit
+
+VALIDATION_WINDOWS = 1024
+_VALIDATION_SEED = 7
+_EMA_MAX_DECAY = 0.9999
+
+
+@dataclass(frozen=True)
+class BcConfig:
+    """Command line of `training.bc`."""
+
+    data: Path
+    """Demonstrations (zarr) written by training.collect."""
+    out: Path
+    """Bundle to write, for example models/one_leg/base."""
+    task: str = "one_leg"
+    preset: Literal["small", "paper"] = "small"
+    run_dir: Path | None = None
+    """Checkpoint, TensorBoard and metrics.json; runs/bc/TASK-PRESET if not given."""
+    steps: int | None = None
+    """Gradient steps; the preset's if not given. Part of the schedule: resume with the same."""
+    batch: int = 256
+    learning_rate: float | None = None
+    """Peak learning rate; the preset's if not given."""
+    seed: int = 0
+    threads: int = 2
+    """CPU threads for torch."""
+    device: str = "cpu"
+    """Torch device, for example cuda."""
+    eval_every: int = 1000
+    """Steps between validations; each one also saves a checkpoint."""
+    minutes: float | None = None
+    """Stop after this long, with checkpoint and bundle; --resume goes on."""
+    resume: bool = False
+    """Go on from the checkpoint in run_dir."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be trained."""
+        for name in ("batch", "threads", "eval_every", "steps", "minutes", "learning_rate"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"{name} must be positive, got {value}")
+
+    @property
+    def resolved_run_dir(self) -> Path:
+        """Where the run's own files go."""
+        return self.run_dir or Path("runs") / "bc" / f"{self.task}-{self.preset}"
+
+
+class BcTrainer:
+    """State of one run; `train_step` is a pure function of it, so that a resume is bit-exact."""
+
+    def __init__(self, config: BcConfig, data: Demonstrations) -> None:
+        """Build network, optimiser and windows."""
+        self.config = config
+        self.data = data
+        self.preset: BcPreset = get_preset(config.preset)
+        self.total_steps = config.steps or self.preset.steps
+        self.peak_rate = config.learning_rate or self.preset.learning_rate
+        self.device = torch.device(config.device)
+        self.step = 0
+
+        train_ids, val_ids = split_episodes(data.num_episodes, config.seed)
+        self.normalizer = fit_normalizer(data, train_ids)
+        horizon = self.preset.prediction_horizon
+        self.train_windows = ChunkWindows(data, self.normalizer, train_ids, horizon, config.device)
+        self.val_windows = ChunkWindows(data, self.normalizer, val_ids, horizon, config.device)
+
+        torch.manual_seed(config.seed)
+        self.network = ConditionalUNet(
+            self.normalizer.action_dim, self.normalizer.obs_dim, self.preset.network
+        ).to(self.device)
+        self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=self.peak_rate,
+            weight_decay=self.preset.weight_decay,
+            fused=True,
+        )
+        # All randomness of training comes from this one generator, on the CPU: one state to save.
+        self.generator = torch.Generator().manual_seed(config.seed)
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the coming step: linear warm-up, then cosine to zero."""
+        warmup = min(self.preset.warmup_steps, max(1, self.total_steps // 10))
+        if self.step < warmup:
+            return self.peak_rate * (self.step + 1) / warmup
+        progress = (self.step - warmup) / max(1, self.total_steps - warmup)
+        return self.peak_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+    @property
+    def ema_decay(self) -> float:
+        """Decay of the weight average: spans 5 % of the run in the end, little at the start."""
+        longest = min(_EMA_MAX_DECAY, 1 - 20 / max(self.total_steps, 40))
+        return min(longest, (1 + self.step) / (10 + self.step))
+
+    def train_step(self) -> Tensor:
+        """Take one gradient step; returns the loss, detached."""
+        rate = self.learning_rate
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        index = torch.randint(
+            len(self.train_windows), (self.config.batch,), generator=self.generator
+        )
+        loss = self._noise_loss(self.network, self.train_windows, index, self.generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        weight = 1 - self.ema_decay
+        with torch.no_grad():
+            pairs = zip(self.ema.parameters(), self.network.parameters(), strict=True)
+            for average, parameter in pairs:
+                average.lerp_(parameter, weight)
+        self.step += 1
+        return loss.detach()
+
+    def _noise_loss(
+        self,
+        network: ConditionalUNet,
+        windows: ChunkWindows,
+        index: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Mean squared error of the predicted noise over all T steps of the windows `index`."""
+        obs, action = windows.get(index)
+        levels = self.preset.sampler.train_steps
+        step = torch.randint(levels, (len(index),), generator=generator).to(self.device)
+        noise = torch.randn(action.shape, generator=generator).to(self.device)
+        noisy = add_noise(action, noise, step, levels)
+        return functional.mse_loss(network(noisy, step, obs), noise)
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Measure the averaged weights on held-out episodes, with the same noise every time.
+
+        Returns:
+            `val_loss` (noise error) and `plan_error_mm` (mean distance between planned and
+            demonstrated position over the steps that get executed).
+        """
+        generator = torch.Generator().manual_seed(_VALIDATION_SEED)
+        count = min(VALIDATION_WINDOWS, len(self.val_windows))
+        index = torch.linspace(0, len(self.val_windows) - 1, count).long()
+        losses, errors = [], []
+        for part in index.split(256):
+            losses.append(self._noise_loss(self.ema, self.val_windows, part, generator).item())
+            obs, action = self.val_windows.get(part)
+            noise = torch.randn(action.shape, generator=generator).to(self.device)
+
+            def predict(noisy: Tensor, step: Tensor, obs: Tensor = obs) -> Tensor:
+                return self.ema(noisy, step, obs)
+
+            plan = sample_ddim(predict, noise, self.preset.sampler)
+            errors.append(self._position_error_mm(plan, action))
+        weights = [len(part) for part in index.split(256)]
+        return {
+            "val_loss": float(np.average(losses, weights=weights)),
+            "plan_error_mm": float(np.average(errors, weights=weights)),
+        }
+
+    def _position_error_mm(self, plan: Tensor, action: Tensor) -> float:
+        executed = slice(0, self.preset.action_horizon)
+        denormalize = self.normalizer.denormalize_action
+        difference = denormalize(plan[:, executed].cpu().numpy()) - denormalize(
+            action[:, executed].cpu().numpy()
+        )
+        return float(np.linalg.norm(difference[..., :3], axis=-1).mean() * 1e3)
+
+    def _identity(self) -> dict[str, Any]:
+        """Collect what must be equal for a resume to continue the same run."""
+        return {
+            "data_hash": self.data.hash,
+            "preset": json.dumps(asdict(self.preset), sort_keys=True),
+            "total_steps": self.total_steps,
+            "peak_rate": self.peak_rate,
+            "batch": self.config.batch,
+            "seed": self.config.seed,
+        }
+
+    def save_checkpoint(self, path: Path) -> None:
+        """Write all that a resume needs; the previous checkpoint lives until this one is whole."""
+        state = {
+            "identity": self._identity(),
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+        temporary = path.with_suffix(".new")
+        try:
+            torch.save(state, temporary)
+            temporary.replace(path)
+        except (OSError, RuntimeError) as error:
+            temporary.unlink(missing_ok=True)
+            raise ResipError(
+                f"cannot write checkpoint {path}: {error}; free space or choose another "
+                "--run-dir; the previous checkpoint is unchanged"
+            ) from error
+
+    def load_checkpoint(self, path: Path) -> None:
+        """Continue from a checkpoint of the same run.
+
+        Raises:
+            ConfigError: if there is none, or it is of a run with other settings.
+        """
+        if not path.is_file():
+            raise ConfigError(f"nothing to resume: no {path}; start without --resume")
+        try:
+            state = torch.load(path, weights_only=True, map_location="cpu")
+        except Exception as error:
+            raise ConfigError(f"cannot read checkpoint {path}: {error}; start afresh") from error
+        for key, value in self._identity().items():
+            if state["identity"].get(key) != value:
+                raise ConfigError(
+                    f"{path} was made with {key} = {state['identity'].get(key)}, this run has "
+                    f"{value}; resume with equal settings and data, or start without --resume"
+                )
+        self.network.load_state_dict(state["network"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.step = state["step"]
+
+    def write_bundle(self) -> BaseCard:
+        """Write the averaged weights as the base policy."""
+        task = get_task(self.config.task)
+        card = BaseCard(
+            task=task.name,
+            rate_hz=task.rate_hz,
+            observation=observation_names(task),
+            action=ACTION_NAMES,
+            prediction_horizon=self.preset.prediction_horizon,
+            action_horizon=self.preset.action_horizon,
+            network=self.preset.network,
+            sampler=self.preset.sampler,
+            provenance=Provenance(
+                command=describe_command(),
+                git_commit=describe_commit(),
+                data_hash=self.data.hash,
+                gradient_steps=self.step,
+                env_steps=0,
+                seed=self.config.seed,
+            ),
+        )
+        return save_base(self.config.out, card, self.normalizer, self.ema)
+
+
+def fit_normalizer(data: Demonstrations, episodes: np.ndarray) -> Normalizer:
+    """Fit the normaliser to the training episodes."""
+    starts = np.concatenate(([0], data.episode_ends[:-1]))
+    rows = np.concatenate([np.arange(starts[e], data.episode_ends[e]) for e in episodes])
+    return Normalizer.fit(data.state_obs[rows], data.action[rows])
