@@ -20,6 +20,8 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
 from resip_ros.core.errors import CheckpointMismatch, ResipError
+from resip_ros.core.geometry import Array
+from resip_ros.core.observation import build_proprioception, build_state_observation
 from resip_ros.core.tasks import TaskSpec
 from resip_ros.nodes import topics
 from resip_ros.policy.bundle import CARD_FILE, WEIGHTS_FILE, load_policy
@@ -55,14 +57,23 @@ def check_quickly(path: Path, task: TaskSpec) -> None:
             )
 
 
+def plausible_observation(task: TaskSpec) -> Array:
+    """An observation (D,) with valid rotations: tool down, parts upright in front of the arm."""
+    down = np.diag([1.0, -1.0, -1.0])
+    still = np.zeros(3)
+    in_front = np.array([0.5, 0.0, 0.3])
+    proprioception = build_proprioception(in_front, down, still, still, np.float64(0.06))
+    upright = np.array([0.5, 0.0, 0.02, 0.0, 0.0, 0.0, 1.0])
+    return build_state_observation(task, proprioception, dict.fromkeys(task.observed, upright))
+
+
 def warm_up(policy: AssemblyPolicy) -> None:
     """Runs the policy once, so that its first step in motion is as fast as the others.
 
     Raises:
         CheckpointMismatch: when its output is not finite.
     """
-    normalizer = policy.normalizer
-    obs = 0.5 * (normalizer.obs_min.astype(np.float64) + normalizer.obs_max)[None]
+    obs = plausible_observation(policy.task)[None]
     for _ in range(2):
         chunk = policy.base.predict_chunk(obs)
         action = policy.compute_action(chunk[:, 0], policy.correct(obs, chunk[:, 0]))

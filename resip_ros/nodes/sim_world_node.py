@@ -74,7 +74,7 @@ class SimWorldNode(StackNode):
         )
         self._parts_period_ms = round(1000 / self.parameters.parts_rate_hz)
         self._was_success = False
-        self._clock = self.create_publisher(Clock, topics.CLOCK, topics.stream_qos())
+        self._clock_topic = self.create_publisher(Clock, topics.CLOCK, topics.stream_qos())
         self._state = self.create_publisher(
             Float64MultiArray, topics.SIM_STATE, topics.stream_qos()
         )
@@ -130,7 +130,7 @@ class SimWorldNode(StackNode):
                 self._parts[name].publish(message)
         stamp = Time()
         messages.fill_stamp_inplace(stamp, stamp_ns)
-        self._clock.publish(Clock(clock=stamp))
+        self._clock_topic.publish(Clock(clock=stamp))
         if time_ms % CAMERA_PERIOD_MS == 0:
             values = np.concatenate(
                 [[snapshot.sim_time_s], snapshot.qpos, snapshot.mocap_pos.ravel()]

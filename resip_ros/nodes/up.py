@@ -62,10 +62,12 @@ def run(options: UpOptions, console: Console) -> RunResult:
         try:
             console.print(f"starting {launcher.names()}; logs in {launcher.log_dir}")
             operator.wait_until_ready()
-            best = _run_episodes(options, task, operator, result, console)
+            best, failure = _run_episodes(options, task, operator, result, console)
         finally:
             operator.close()
     _write(options, result, best, console)
+    if failure is not None:
+        raise failure
     return result
 
 
@@ -101,8 +103,14 @@ def _check_out(out: Path) -> None:
 
 def _run_episodes(
     options: UpOptions, task: TaskSpec, operator: Operator, result: RunResult, console: Console
-) -> EpisodeRecording | None:
-    """Runs all episodes; returns the recording of the first successful one, or of the first."""
+) -> tuple[EpisodeRecording | None, ResipError | None]:
+    """Runs all episodes, or as many as go.
+
+    Returns:
+        Recording of the first successful episode, or else of the first; and what ended the run
+        before its last episode, unless that was Ctrl-C.
+    """
+    failure: ResipError | None = None
     kept: EpisodeRecording | None = None
     kept_success = False
     factors: list[float] = []
@@ -127,9 +135,12 @@ def _run_episodes(
     except KeyboardInterrupt:
         result.notes.append(f"interrupted after {len(result.episodes)} episodes")
         console.print("interrupted: ending the nodes, the arm first")
+    except ResipError as error:
+        failure = error
+        result.notes.append(f"ended after {len(result.episodes)} episodes: {error}")
     if factors:
         result.realtime_factor = round(sum(factors) / len(factors), 4)
-    return kept
+    return kept, failure
 
 
 def _progress(console: Console) -> Progress:
