@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arm, real or simulated, through franky: one tracker, one reference thread, explicit phases.
+"""The arm, real or simulated, through franky: one torque motion, one thread, clear phases.
 
 Joint law, run at 1 kHz in franky's C++ control thread: tau = K (q_ref - q) + D (dq_ref - dq)
 + Coriolis, rate-limited; the robot adds gravity. The thread here hands it a reference sampled
@@ -33,6 +33,9 @@ from resip_ros.robot.reference import Reference, homing_motion
 
 logger = logging.getLogger(__name__)
 
+_NO_FILTER_HZ = 1000.0
+"""libfranka's value for no low-pass on torques. Its default of 100 Hz, in series with the rate
+limit, would let torques change by 0.39 N m a tick instead of 1; franka_ros filters none either."""
 _FRANKY_ERRORS = (
     franky.CommandException,
     franky.ControlException,
@@ -48,9 +51,9 @@ class Phase(Enum):
     IDLE = "idle"
     """Connected, not under our torque control; the robot holds itself."""
     HOLDING = "holding"
-    """Tracking a resting reference; commands are refused until ``enable``."""
+    """At a resting reference; commands are refused until ``enable``."""
     FOLLOWING = "following"
-    """Tracking commanded segments."""
+    """On commanded segments."""
     HOMING = "homing"
     """Moving to the home joints by its own motion."""
     FAULT = "fault"
@@ -102,7 +105,7 @@ def _read(state: franky.RobotState) -> ArmState:
 
 
 class FrankaArm:
-    """Connection, tracker and reference thread of one arm; callable from any thread."""
+    """Connection, torque motion and reference thread of one arm; callable from any thread."""
 
     def __init__(self, config: ControlConfig, address: str) -> None:
         self.config = config
@@ -112,7 +115,7 @@ class FrankaArm:
         """Whether the watchdog ended the last following."""
         self._phase = Phase.IDLE
         self._robot: franky.Robot | None = None
-        self._tracker: franky.JointImpedanceTracker | None = None
+        self._motion: franky.JointImpedanceTrackingMotion | None = None
         self._reference = Reference(config)
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
@@ -125,6 +128,8 @@ class FrankaArm:
 
     def connect(self) -> None:
         """Connect and set the collision thresholds.
+
+        A robot that is still in error from an earlier motion is connected as a fault.
 
         Raises:
             RobotUnavailable: when the robot does not answer within a few seconds.
@@ -142,6 +147,10 @@ class FrankaArm:
                 f"arm at {self.address} refused the collision thresholds: {error}"
             ) from error
         self._robot = robot
+        errors = self.state().errors
+        if errors:
+            self.fault = Fault(FaultKind.REFLEX, f"in error since before: {', '.join(errors)}")
+            self._phase = Phase.FAULT
 
     def state(self) -> ArmState:
         """The newest state; waits up to 1 ms when not under control.
@@ -164,8 +173,7 @@ class FrankaArm:
         now = self.state()
         assert self._robot is not None  # state() has read from it
         self._reference.rest_at(now.q)
-        self._tracker = franky.JointImpedanceTracker(
-            self._robot,
+        motion = franky.JointImpedanceTrackingMotion(
             stiffness=np.array(config.stiffness),
             damping=np.array(config.damping),
             max_delta_tau=config.max_delta_tau,
@@ -174,6 +182,9 @@ class FrankaArm:
             # references stay outside this band, so the repulsion acts only on a fault
             joint_limit_activation_distance=config.joint_margin_rad,
         )
+        motion.set_reference(franky.JointReference(q=now.q))
+        self._robot.move(motion, asynchronous=True, cutoff_frequency=_NO_FILTER_HZ)
+        self._motion = motion
         self._wait_for_move_mode(self._robot)
         self._phase = Phase.HOLDING
         self._running = True
@@ -249,26 +260,35 @@ class FrankaArm:
         if self._phase is not Phase.FAULT or self.fault is None:
             return
         self._end_thread()
-        self._tracker = None
-        if self.fault.kind is FaultKind.NETWORK:
+        self._motion = None
+        if self.fault.kind is FaultKind.NETWORK or self._robot is None:
             # a lost franky.Robot cannot be revived (recover_from_errors raises on it)
             self._robot = None
             self.connect()
-        else:
-            try:
-                cleared = self._robot is not None and self._robot.recover_from_errors()
-            except franky.NetworkException as error:
-                self.fault = Fault(FaultKind.NETWORK, str(error))
-                raise RobotUnavailable(
-                    f"arm at {self.address} was lost during recovery; recover again"
-                ) from error
-            if not cleared:
-                raise RobotUnavailable(
-                    f"arm at {self.address} stays in error {self.state().errors}; free it by "
-                    "hand, release the user stop, then recover again"
-                )
+        if self.fault.kind is FaultKind.REFLEX:
+            self._clear_errors()
         self.fault = None
         self._phase = Phase.IDLE
+
+    def _clear_errors(self) -> None:
+        assert self._robot is not None
+        try:
+            cleared = self._robot.recover_from_errors()
+        except franky.NetworkException as error:
+            self.fault = Fault(FaultKind.NETWORK, str(error))
+            raise RobotUnavailable(
+                f"arm at {self.address} was lost during recovery; recover again"
+            ) from error
+        except franky.CommandException as error:
+            raise RobotUnavailable(
+                f"arm at {self.address} refused to recover: {error}; release the user stop and "
+                "free the arm by hand, then recover again"
+            ) from error
+        if not cleared:
+            raise RobotUnavailable(
+                f"arm at {self.address} stays in error {self.state().errors}; free it by hand, "
+                "release the user stop, then recover again"
+            )
 
     def stop(self) -> None:
         """Decelerate, then give control back to the robot; the last command is the stop."""
@@ -276,13 +296,15 @@ class FrankaArm:
             self.hold()
             time.sleep(self.config.hold_duration_s)
         self._end_thread()
-        if self._phase is Phase.HOLDING and self._tracker is not None:
+        if self._phase is Phase.HOLDING and self._robot is not None:
             try:
-                self._tracker.stop()
+                # ramps the torque down into damping and ends by itself
+                self._robot.move(franky.TorqueStopMotion(), asynchronous=True)
+                self._robot.join_motion()
             except _FRANKY_ERRORS as error:
                 self._enter_fault(error)
                 return
-        self._tracker = None
+        self._motion = None
         if self._phase is not Phase.FAULT:
             self._phase = Phase.IDLE
 
@@ -296,7 +318,7 @@ class FrankaArm:
             raise UnsafeCommand(f"arm is {self._phase.value}, expected {phase.value}")
 
     def _wait_for_move_mode(self, robot: franky.Robot) -> None:
-        """The tracker returns before the robot has accepted the motion, if it does."""
+        """The move returns before the robot has accepted the motion, if it does."""
         deadline = time.monotonic() + CONNECT_TIMEOUT_S
         try:
             while robot.state.robot_mode != franky.RobotMode.Move:
@@ -343,9 +365,9 @@ class FrankaArm:
 
     def _update(self) -> bool:
         """One turn of the reference thread; False when control is lost."""
-        robot, tracker = self._robot, self._tracker
+        robot, motion = self._robot, self._motion
         assert robot is not None
-        assert tracker is not None
+        assert motion is not None
         if not robot.is_in_control:
             robot.join_motion(timeout=0.0)  # raises what ended the control
             raise RobotUnavailable("control ended without an error")
@@ -359,5 +381,5 @@ class FrankaArm:
             q, dq = self._reference.sample(now)
             if self._phase is Phase.HOMING and self._reference.is_at_rest(now):
                 self._phase = Phase.HOLDING
-            tracker.set_target(q, dq)
+            motion.set_reference(franky.JointReference(q=q, dq=dq))
         return True

@@ -257,6 +257,8 @@ class SimulatedWorld:
 
         def wrapped() -> None:
             job()
+            # the caller sees its work in the very next reading
+            self._snapshot = self._take_snapshot()
             done.set()
 
         self._jobs.append(wrapped)

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
 from resip_ros.core.geometry import Array
+
+Faces = NDArray[np.int64]
 
 _CELL_M = 0.005
 """Vertices within one grid cell become one; finer than a pixel of the 240 x 320 pictures."""
@@ -16,7 +19,7 @@ _SMALL_FACES = 600
 """Meshes below this are kept as they are."""
 
 
-def read_obj(path: Path) -> tuple[Array, Array]:
+def read_obj(path: Path) -> tuple[Array, Faces]:
     """Vertices (V, 3) and triangles (F, 3) of a Wavefront file with triangular faces."""
     vertices, faces = [], []
     for line in path.read_text().splitlines():
@@ -28,7 +31,7 @@ def read_obj(path: Path) -> tuple[Array, Array]:
     return flat.reshape(-1, 3), np.array(faces, dtype=np.int64)
 
 
-def cluster_vertices(vertices: Array, faces: Array, cell: float) -> tuple[Array, Array]:
+def cluster_vertices(vertices: Array, faces: Faces, cell: float) -> tuple[Array, Faces]:
     """Merge the vertices in each cell of a grid; drop triangles that collapse.
 
     Args:

@@ -29,19 +29,18 @@ class VideoWriter:
             raise DataError(f"video size {width} x {height}: expected even numbers")
         self.path = Path(path)
         self._shape = (height, width, 3)
-        self._frames: Generator[None, NDArray[np.uint8] | None, None] | None = (
-            imageio_ffmpeg.write_frames(
-                str(self.path),
-                (width, height),
-                fps=rate_hz,
-                codec="libx264",
-                macro_block_size=2,
-                # playable while it is still being written or when the writer was killed
-                output_params=["-movflags", "+frag_keyframe+empty_moov"],
-                ffmpeg_log_level="error",
-            )
+        frames: Generator[None, NDArray[np.uint8] | None, None] = imageio_ffmpeg.write_frames(
+            str(self.path),
+            (width, height),
+            fps=rate_hz,  # pyright: ignore[reportArgumentType] (ffmpeg takes fractions)
+            codec="libx264",
+            macro_block_size=2,
+            # playable while it is still being written or when the writer was killed
+            output_params=["-movflags", "+frag_keyframe+empty_moov"],
+            ffmpeg_log_level="error",
         )
-        self._frames.send(None)
+        frames.send(None)
+        self._frames: Generator[None, NDArray[np.uint8] | None, None] | None = frames
 
     def add(self, picture: NDArray[np.uint8]) -> None:
         """Append a picture (height, width, 3) RGB.

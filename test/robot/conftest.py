@@ -45,6 +45,7 @@ def arm(world: SimulatedWorld) -> Iterator[FrankaArm]:
     """A connected arm that holds its joints; recovered and released afterwards."""
     arm = FrankaArm(world.config, world.hostname)
     arm.connect()
+    arm.recover()
     arm.start_tracking()
     yield arm
     if arm.phase is Phase.FAULT:

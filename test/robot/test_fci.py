@@ -101,8 +101,14 @@ def test_frozen_controller_stops_the_motion(world: SimulatedWorld) -> None:
             assert np.abs(world.snapshot().qvel[:7]).max() < 0.02
         finally:
             client.send_signal(signal.SIGKILL)
-    time.sleep(0.1)
-    world.run_in_physics(lambda: None)
+    arm = FrankaArm(world.config, world.hostname)
+    arm.connect()
+    assert arm.phase is Phase.FAULT
+    assert arm.fault is not None
+    assert "communication_constraints_violation" in arm.fault.message
+    arm.recover()
+    assert arm.phase is Phase.IDLE
+    arm.close()
 
 
 def test_pressing_on_the_bench_reflexes(arm: FrankaArm) -> None:

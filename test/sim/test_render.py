@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+import mujoco
+import numpy as np
+import pytest
+
+from resip_ros.core.config import load_control_config
+from resip_ros.core.errors import ConfigError
+from resip_ros.sim.gl import NoRenderingError
+from resip_ros.sim.render import CAMERAS, Camera, Renderer, get_camera, look_at
+from resip_ros.sim.scene import build_scene
+
+
+@pytest.fixture(scope="module")
+def renderer():
+    try:
+        with Renderer("one_leg") as renderer:
+            yield renderer
+    except NoRenderingError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def home_qpos() -> np.ndarray:
+    config = load_control_config()
+    model = build_scene("one_leg", config).compile()
+    data = mujoco.MjData(model)
+    data.qpos[:7] = config.home_joints
+    data.qpos[7:9] = 0.5 * config.gripper_max_width_m
+    return data.qpos.copy()
+
+
+def is_blue(picture: np.ndarray) -> np.ndarray:
+    r, g, b = picture.astype(int).transpose(2, 0, 1)
+    return (b > r + 50) & (b > g + 20)
+
+
+def is_brown(picture: np.ndarray) -> np.ndarray:
+    r, g, b = picture.astype(int).transpose(2, 0, 1)
+    return (r > b + 50) & (r > g + 20)
+
+
+@pytest.mark.parametrize("name", sorted(CAMERAS))
+def test_task_leg_and_top_are_in_every_picture(
+    renderer: Renderer, home_qpos: np.ndarray, name: str
+) -> None:
+    picture = renderer.render(home_qpos, cameras=(name,))[name]
+    camera = CAMERAS[name]
+    assert picture.shape == (camera.height, camera.width, 3)
+    assert picture.dtype == np.uint8
+    assert is_blue(picture).sum() > 50
+    assert is_brown(picture).sum() > 200
+
+
+def test_part_is_drawn_where_the_camera_model_says(
+    renderer: Renderer, home_qpos: np.ndarray
+) -> None:
+    picture = renderer.render(home_qpos)["front"]
+    camera = CAMERAS["front"]
+    position = np.array(camera.position)
+    rot = look_at(position, np.array(camera.target), np.array(camera.up))
+    leg4 = np.array([0.3715, 0.20, 0.015])
+    x, y, z = rot.T @ (leg4 - position)
+    # OpenGL looks along -z with y up, pixels count down from the top
+    u, v, w = camera.intrinsics @ np.array([x, -y, -z])
+    rows, columns = np.nonzero(is_blue(picture))
+    assert abs(columns.mean() - u / w) < 4
+    assert abs(rows.mean() - v / w) < 4
+
+
+def test_moved_part_and_fixture_move_in_the_picture(
+    renderer: Renderer, home_qpos: np.ndarray
+) -> None:
+    first = renderer.render(home_qpos, np.array([[0.68, 0.0, 0.015]]))["front"]
+    moved = home_qpos.copy()
+    start = int(renderer.model.joint("leg4").qposadr[0])
+    moved[start + 1] -= 0.05
+    second = renderer.render(moved)["front"]
+    assert abs(np.nonzero(is_blue(first))[1].mean() - np.nonzero(is_blue(second))[1].mean()) > 5
+    third = renderer.render(moved, np.array([[0.72, 0.0, 0.015]]))["front"]
+    assert (second != third).any(axis=-1).sum() > 100
+
+
+def test_same_state_gives_the_same_picture(renderer: Renderer, home_qpos: np.ndarray) -> None:
+    names = ("front", "wrist")
+    first = renderer.render(home_qpos, cameras=names)
+    second = renderer.render(home_qpos, cameras=names)
+    for name in names:
+        np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_state_of_another_scene_is_refused(renderer: Renderer) -> None:
+    with pytest.raises(ConfigError, match=r"qpos: got shape \(3,\)"):
+        renderer.set_state(np.zeros(3))
+
+
+def test_unknown_camera_is_refused() -> None:
+    with pytest.raises(ConfigError, match="front, wrist, overview"):
+        get_camera("side")
+
+
+def test_intrinsics_put_the_edge_at_half_the_opening() -> None:
+    camera = Camera("c", 240, 320, 60.0, "world", (0, 0, 0), (1, 0, 0), (0, 0, 1))
+    focal = camera.intrinsics[1, 1]
+    assert np.degrees(np.arctan(120 / focal)) == pytest.approx(30.0)
