@@ -108,16 +108,13 @@ def _train_until(
                 report = trainer.validate()
                 for key, value in report.items():
                     board.add_scalar(f"val/{key}", value, trainer.step)
-                bar.set_postfix(refresh=False, train=f"{np.mean(losses):.4f}", **_short(report))
+                shown = {"train": float(np.mean(losses)), **report}
+                bar.set_postfix({k: f"{v:.4g}" for k, v in shown.items()}, refresh=False)
                 trainer.save_checkpoint(checkpoint)
             overdue = config.minutes and time.monotonic() - start > 60 * config.minutes
             if overdue or stop.requested:
                 break
     return losses
-
-
-def _short(report: dict[str, float]) -> dict[str, str]:
-    return {key: f"{value:.4g}" for key, value in report.items()}
 
 
 class _StopRequest:

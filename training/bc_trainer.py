@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -277,8 +278,7 @@ class BcTrainer:
         return save_base(self.config.out, card, self.normalizer, self.ema)
 
 
-def fit_normalizer(data: Demonstrations, episodes: np.ndarray) -> Normalizer:
+def fit_normalizer(data: Demonstrations, episodes: NDArray[np.int64]) -> Normalizer:
     """Fit the normaliser to the training episodes."""
-    starts = np.concatenate(([0], data.episode_ends[:-1]))
-    rows = np.concatenate([np.arange(starts[e], data.episode_ends[e]) for e in episodes])
+    rows = np.concatenate([np.arange(start, end) for start, end in data.spans(episodes)])
     return Normalizer.fit(data.state_obs[rows], data.action[rows])

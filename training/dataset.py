@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +80,11 @@ class Demonstrations:
     def num_episodes(self) -> int:
         """E."""
         return len(self.episode_ends)
+
+    def spans(self, episodes: NDArray[np.int64]) -> list[tuple[int, int]]:
+        """First row and exclusive end of each of the given episodes."""
+        ends = [0, *self.episode_ends.tolist()]
+        return [(ends[episode], ends[episode + 1]) for episode in episodes.tolist()]
 
     @property
     def hash(self) -> str:
@@ -169,6 +174,9 @@ def read_demonstrations(path: Path, task: str) -> Demonstrations:
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} is not a zarr group: {error}") from error
     _check_attributes(path, attrs, task)
+    seed = attrs["seed"]
+    if not isinstance(seed, int):
+        raise DataError(f"{path}: attribute seed is {seed!r}, expected an integer")
     arrays = {}
     for name in ("state_obs", "action", "episode_ends"):
         item = group.get(name)
@@ -185,13 +193,13 @@ def read_demonstrations(path: Path, task: str) -> Demonstrations:
             action=arrays["action"].astype(np.float32),
             episode_ends=arrays["episode_ends"].astype(np.int64),
             source=str(attrs["source"]),
-            seed=int(attrs["seed"]),
+            seed=seed,
         )
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def _check_attributes(path: Path, attrs: dict[str, object], task_name: str) -> None:
+def _check_attributes(path: Path, attrs: Mapping[str, object], task_name: str) -> None:
     task = get_task(task_name)
     expected: dict[str, object] = {
         "format_version": FORMAT_VERSION,
@@ -227,11 +235,9 @@ class ChunkWindows:
         device: str = "cpu",
     ) -> None:
         """Normalise and hold the chosen episodes in memory."""
-        starts = np.concatenate(([0], data.episode_ends[:-1]))
-        spans = [np.arange(starts[e], data.episode_ends[e]) for e in episodes]
-        self._steps = torch.from_numpy(np.concatenate(spans))
-        lasts = [np.full(len(span), span[-1]) for span in spans]
-        self._lasts = torch.from_numpy(np.concatenate(lasts))
+        spans = data.spans(episodes)
+        self._steps = torch.cat([torch.arange(start, end) for start, end in spans])
+        self._lasts = torch.cat([torch.full((end - start,), end - 1) for start, end in spans])
         self._offsets = torch.arange(horizon)
         self._obs = torch.from_numpy(normalizer.normalize_obs(data.state_obs)).to(device)
         self._action = torch.from_numpy(normalizer.normalize_action(data.action)).to(device)

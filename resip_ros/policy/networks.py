@@ -123,6 +123,19 @@ class FilmBlock(nn.Module):
         return self.second(hidden) + self.skip(x)
 
 
+class Level(nn.Module):
+    """Two residual blocks at one time resolution."""
+
+    def __init__(self, dim_in: int, dim_out: int, film_dim: int, spec: UNetSpec) -> None:
+        super().__init__()
+        self.first = FilmBlock(dim_in, dim_out, film_dim, spec)
+        self.second = FilmBlock(dim_out, dim_out, film_dim, spec)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Map (B, C_in, 1, T) to (B, C_out, 1, T) given the activated condition (B, E)."""
+        return self.second(self.first(x, condition), condition)
+
+
 class ConditionalUNet(nn.Module):
     """Predicts the noise in a noisy action chunk, given the step and the observation."""
 
@@ -133,43 +146,29 @@ class ConditionalUNet(nn.Module):
         dims = (action_dim, *spec.down_dims)
         self.step_embedding = StepEmbedding(spec.step_embed_dim)
 
-        self.down_blocks = nn.ModuleList()
+        self.down_levels = nn.ModuleList()
         self.down_samples = nn.ModuleList()
         for level, (dim_in, dim_out) in enumerate(pairwise(dims)):
             last = level == len(spec.down_dims) - 1
-            self.down_blocks.append(
-                nn.ModuleList(
-                    (
-                        FilmBlock(dim_in, dim_out, film_dim, spec),
-                        FilmBlock(dim_out, dim_out, film_dim, spec),
-                    )
-                )
-            )
+            self.down_levels.append(Level(dim_in, dim_out, film_dim, spec))
             self.down_samples.append(
                 nn.Identity() if last else build_conv(dim_out, dim_out, 3, stride=2)
             )
 
-        deepest = spec.down_dims[-1]
-        self.middle = nn.ModuleList(FilmBlock(deepest, deepest, film_dim, spec) for _ in range(2))
+        self.middle = Level(spec.down_dims[-1], spec.down_dims[-1], film_dim, spec)
 
-        self.up_blocks = nn.ModuleList()
+        self.up_levels = nn.ModuleList()
         self.up_samples = nn.ModuleList()
         for dim_out, dim_in in pairwise(reversed(spec.down_dims)):
-            self.up_blocks.append(
-                nn.ModuleList(
-                    (
-                        FilmBlock(2 * dim_out, dim_in, film_dim, spec),
-                        FilmBlock(dim_in, dim_in, film_dim, spec),
-                    )
-                )
-            )
+            # Twice the channels: the level below and the skip connection.
+            self.up_levels.append(Level(2 * dim_out, dim_in, film_dim, spec))
             self.up_samples.append(
                 nn.ConvTranspose2d(dim_in, dim_in, (1, 4), stride=(1, 2), padding=(0, 1))
             )
 
         start = spec.down_dims[0]
         self.final = nn.Sequential(ConvBlock(start, start, spec), build_conv(start, action_dim, 1))
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def forward(self, noisy: Tensor, step: Tensor, observation: Tensor) -> Tensor:
         """Predict the noise.
@@ -188,16 +187,14 @@ class ConditionalUNet(nn.Module):
         # (B, T, Da) read as (B, Da, 1, T) is channels-last already: no copy.
         x = noisy.transpose(1, 2).unsqueeze(2)
         skips: list[Tensor] = []
-        for (first, second), down in zip(self.down_blocks, self.down_samples, strict=True):
-            x = second(first(x, condition), condition)
+        for level, down in zip(self.down_levels, self.down_samples, strict=True):
+            x = level(x, condition)
             skips.append(x)
             x = down(x)
-        for block in self.middle:
-            x = block(x, condition)
+        x = self.middle(x, condition)
         # As in Diffusion Policy, the finest level has no skip connection.
-        for (first, second), up in zip(self.up_blocks, self.up_samples, strict=True):
-            x = torch.cat((x, skips.pop()), dim=1)
-            x = up(second(first(x, condition), condition))
+        for level, up in zip(self.up_levels, self.up_samples, strict=True):
+            x = up(level(torch.cat((x, skips.pop()), dim=1), condition))
         return self.final(x).squeeze(2).transpose(1, 2)
 
 

@@ -58,7 +58,7 @@ def test_observation_and_step_both_condition_the_output() -> None:
 def test_plain_torch_convolution_gives_the_same_block() -> None:
     """The one-row-picture layout computes what a 1-D convolution computes."""
     network = ConditionalUNet(10, 58, TINY)
-    block = network.down_blocks[0][0].first
+    block = network.down_levels[0].first.first
     x = torch.randn(2, 10, 1, 32)
     expected = torch.nn.functional.conv1d(
         x.squeeze(2), block.conv.weight.squeeze(2), block.conv.bias, padding=1
