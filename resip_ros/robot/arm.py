@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 _NO_FILTER_HZ = 1000.0
 """libfranka's value for no low-pass on torques. Its default of 100 Hz, in series with the rate
 limit, would let torques change by 0.39 N m a tick instead of 1; franka_ros filters none either."""
+_RECOVERY_TIMEOUT_S = 1.0
 _FRANKY_ERRORS = (
     franky.CommandException,
     franky.ControlException,
@@ -273,7 +274,7 @@ class FrankaArm:
     def _clear_errors(self) -> None:
         assert self._robot is not None
         try:
-            cleared = self._robot.recover_from_errors()
+            self._robot.recover_from_errors()
         except franky.NetworkException as error:
             self.fault = Fault(FaultKind.NETWORK, str(error))
             raise RobotUnavailable(
@@ -284,7 +285,11 @@ class FrankaArm:
                 f"arm at {self.address} refused to recover: {error}; release the user stop and "
                 "free the arm by hand, then recover again"
             ) from error
-        if not cleared:
+        # the state that shows it arrives some milliseconds after the answer
+        deadline = time.monotonic() + _RECOVERY_TIMEOUT_S
+        while self.state().errors:
+            if time.monotonic() < deadline:
+                continue
             raise RobotUnavailable(
                 f"arm at {self.address} stays in error {self.state().errors}; free it by hand, "
                 "release the user stop, then recover again"

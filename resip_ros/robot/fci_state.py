@@ -17,7 +17,7 @@ from resip_ros.core.geometry import Array, rotation_z
 
 ERROR_JOINT_REFLEX = 6
 ERROR_CARTESIAN_REFLEX = 7
-ERROR_COMMUNICATION = 31
+ERROR_COMMUNICATION = 25
 
 # little endian and packed, as libfranka's research interface sends it
 STATE_DTYPE = np.dtype(
