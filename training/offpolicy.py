@@ -149,6 +149,13 @@ def compute_td_target(
     return returns + discounts * next_values.amin(dim=0).clamp(target_min, target_max)
 
 
+@torch.no_grad()
+def mix_weights(target: nn.Module, online: nn.Module, share: float) -> None:
+    """Move the target's parameters towards the online ones by the given share."""
+    for old, new in zip(target.parameters(), online.parameters(), strict=True):
+        old.lerp_(new, share)
+
+
 def exploration_std(num_envs: int, mean: float) -> np.ndarray:
     """(N, 1) noise per env, evenly from 0 to twice the mean: some act almost greedily."""
     return np.linspace(0, 2 * mean, num_envs, dtype=np.float32)[:, None]
@@ -203,11 +210,7 @@ class OffPolicyLearner:
         c = self.config
         inputs = torch.from_numpy(batch.inputs)
         self._update_critic(batch, inputs)
-        torch._foreach_lerp_(
-            list(self.target_critic.parameters()),
-            [p.detach() for p in self.critic.parameters()],
-            c.tau,
-        )
+        mix_weights(self.target_critic, self.critic, c.tau)
         self.updates += 1
         if self.updates > c.actor_warmup and self.updates % c.actor_delay == 0:
             self._update_actor(inputs)
@@ -287,9 +290,8 @@ class OffPolicyLearner:
         self.actor_optimiser.zero_grad()
         loss.backward()
         self.actor_optimiser.step()
-        online = [p.detach() for p in self.actor.parameters()]
         # Per actor update, hence twice tau: the target actor then keeps pace with the critics.
-        torch._foreach_lerp_(list(self.target_actor.parameters()), online, 2 * c.tau)
-        torch._foreach_lerp_(list(self.ema_actor.parameters()), online, 1 - c.ema_decay)
+        mix_weights(self.target_actor, self.actor, 2 * c.tau)
+        mix_weights(self.ema_actor, self.actor, 1 - c.ema_decay)
         self._metrics["actor_q"] = float(value.detach())
         self._metrics["actor_abs"] = float(actions.detach().abs().mean())

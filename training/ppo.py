@@ -180,17 +180,18 @@ class PPOLearner:
             self.actor = build_residual_actor(
                 input_dim, action_dim, (config.hidden, config.hidden)
             )
+            head = nn.Linear(config.hidden, 1)
+            nn.init.orthogonal_(head.weight, 0.25)
+            nn.init.constant_(head.bias, config.critic_bias)
             self.critic = nn.Sequential(
                 nn.Linear(input_dim, config.hidden),
                 nn.ReLU(),
                 nn.Linear(config.hidden, config.hidden),
                 nn.ReLU(),
-                nn.Linear(config.hidden, 1),
+                head,
             )
             _orthogonal_hidden(self.actor)
             _orthogonal_hidden(self.critic)
-            nn.init.orthogonal_(self.critic[-1].weight, 0.25)
-            nn.init.constant_(self.critic[-1].bias, config.critic_bias)
         self.optimiser = torch.optim.AdamW(
             [
                 {"params": self.actor.parameters(), "lr": config.actor_lr},

@@ -185,7 +185,7 @@ class ResidualEnv:
         done = np.nonzero(terminated | truncated)[0]
         if self.curriculum is not None:
             self.curriculum.record(np.nonzero(~(terminated | truncated))[0])
-        episodes = tuple(self._end(env, result) for env in done)
+        episodes = tuple(self._end(int(env), result) for env in done)
         self._inputs = bootstrap
         if len(done):
             self._restart(done)
@@ -228,14 +228,14 @@ class ResidualEnv:
         success = bool(result.success[env])
         reason = str(result.failure[env]) or "timeout"
         end = EpisodeEnd(
-            env=int(env),
+            env=env,
             success=success,
             steps=int(self._steps[env]),
             fresh=bool(self._fresh[env]),
             failure="" if success else reason,
         )
         if self.curriculum is not None:
-            self.curriculum.end_episode(int(env), success)
+            self.curriculum.end_episode(env, success)
         return end
 
     def _restart(self, ids: np.ndarray) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -90,13 +91,13 @@ class Run:
             fractions.append(self.seconds / (60 * self.args.minutes))
         return max(fractions)
 
-    def train(self) -> None:
-        """Advance until the budget is spent, with logs, evaluations and checkpoints between."""
+    def train(self, stop: Callable[[], bool]) -> None:
+        """Advance until the budget is spent or `stop` says so; log, evaluate and checkpoint."""
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         due = {"log": self.seconds, "checkpoint": self.seconds, "eval": self.seconds}
         with Progress(*columns, console=self.console, transient=True) as bar:
-            job = bar.add_task("residual", total=1.0, completed=min(self.progress, 1.0))
-            while self.progress < 1:
+            job = bar.add_task("residual", total=1.0)
+            while self.progress < 1 and not stop():
                 self.trainer.advance(self.progress)
                 bar.update(job, completed=min(self.progress, 1.0))
                 now = self.seconds
@@ -212,7 +213,7 @@ class Run:
             num_envs,
             randomness=args.randomness,
             seed=seed,
-            num_threads=args.num_threads,
+            num_threads=args.physics_threads,
             pool_size=pool_size,
         )
 

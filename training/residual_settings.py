@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -37,8 +38,8 @@ class Args:
     """Continue from the newest checkpoint in --run-dir."""
     envs: int = 64
     """Simulations side by side."""
-    num_threads: int = 2
-    """CPU threads of the physics."""
+    num_threads: int | None = None
+    """CPU threads of the physics; by default all cores, less one for a parallel learner."""
     alpha: float = 0.1
     """Scale of the residual in half-ranges of the demonstrated actions."""
     relative_features: bool = True
@@ -68,10 +69,18 @@ class Args:
         """Check what would fail late."""
         if self.steps is None and self.minutes is None:
             raise ConfigError("no end of the run given; pass --steps or --minutes")
+        if self.num_threads is not None and self.num_threads < 1:
+            raise ConfigError(f"num_threads must be at least 1, got {self.num_threads}")
         if self.envs < 1 or self.eval_episodes < 1:
             raise ConfigError("envs and eval_episodes must be at least 1")
         if not 0 < self.alpha <= 1:
             raise ConfigError(f"alpha must lie in (0, 1], got {self.alpha}")
+
+    @property
+    def physics_threads(self) -> int:
+        """CPU threads of the physics."""
+        learner = self.algo == "offpolicy" and self.parallel
+        return self.num_threads or max(1, len(os.sched_getaffinity(0)) - learner)
 
     @property
     def run_folder(self) -> Path:

@@ -113,6 +113,9 @@ def test_kl_stop_ends_the_epochs():
     metrics = learner.update(bandit_rollout(learner, np.random.default_rng(0)))
     assert metrics["approximate_kl"] > 0.05
     assert 1 <= metrics["gradient_steps"] < 10
+    # checked before a step is taken, not after the one that went too far
+    strict = PPOLearner(PPOConfig(target_kl=-1.0, hidden=32), 1, 1, seed=0)
+    assert strict.update(bandit_rollout(strict, np.random.default_rng(0)))["gradient_steps"] == 0
 
 
 def test_learns_a_correction():

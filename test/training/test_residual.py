@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import numpy as np
 import pytest
 import torch
+import tyro
+from rich.console import Console
 
 from resip_ros.core.action import ACTION_NAMES
 from resip_ros.core.observation import observation_names
@@ -21,6 +24,8 @@ from resip_ros.policy.sampler import SamplerSpec
 from training.env import AssemblyEnv
 from training.residual import main
 from training.residual_env import ResidualEnv
+from training.residual_run import Run
+from training.residual_settings import Args
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +66,8 @@ def command(base, out, algo, steps, *more):
         "--offpolicy.prefill-episodes", "1", "--offpolicy.capacity", "4000",
         "--offpolicy.batch-size", "16", "--offpolicy.update-ratio", "0.5",
         "--offpolicy.actor-warmup", "0", "--offpolicy.actor-delay", "1",
-        "--offpolicy.n-step", "2", "--no-parallel", *more,
+        "--offpolicy.n-step", "2", "--no-parallel",
+        "--curriculum.snapshot-every", "1", "--curriculum.min-remaining", "0", *more,
     ]  # fmt: skip
 
 
@@ -104,6 +110,27 @@ def test_train_save_resume_train(algo, tiny_base, tmp_path, short_episodes):
     assert kinds.count("evaluation") == 2
 
 
+def test_interrupt_leaves_a_run_that_resumes(tiny_base, tmp_path, short_episodes, monkeypatch):
+    original = AssemblyEnv.step
+    calls = []
+
+    def step(self, action):
+        calls.append(None)
+        if len(calls) == 30:
+            signal.raise_signal(signal.SIGINT)
+        return original(self, action)
+
+    monkeypatch.setattr(AssemblyEnv, "step", step)
+    assert main(command(tiny_base, tmp_path, "offpolicy", 10_000)) == 130
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["interrupted"]
+    assert metrics["env_steps"] == 60
+    load_residual(tmp_path / "residual", load_base(tiny_base))
+    assert main(command(tiny_base, tmp_path, "offpolicy", 80, "--resume")) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["env_steps"] == 80
+
+
 def test_clear_errors(tiny_base, tmp_path, capsys):
     assert main(command(tiny_base, tmp_path, "ppo", 8, "--resume")) == 1
     assert "no checkpoint" in capsys.readouterr().err
@@ -144,21 +171,17 @@ def test_zero_residual_is_bitwise_the_base_in_the_simulation(tiny_base):
 
 
 def test_exported_residual_corrects_as_the_env_did(tiny_base, tmp_path, short_episodes):
-    """What was trained is what runs: the loaded bundle gives the env's net action."""
-    assert main(command(tiny_base, tmp_path, "offpolicy", 40)) == 0
+    """What was trained is what runs: the loaded bundle gives the training env's net action."""
+    arguments = command(tiny_base, tmp_path, "offpolicy", 40)
+    assert main(arguments) == 0
+    session = Run(tyro.cli(Args, args=[*arguments, "--resume"]), Console(quiet=True))
+    session.close()
     base = load_base(tiny_base)
     residual = load_residual(tmp_path / "residual", base)
     policy = AssemblyPolicy(base, residual)
-
-    def build_input(obs, action):
-        return residual_input(base.task, base.normalizer, obs, action, True)
-
-    env = AssemblyEnv("one_leg", 2, seed=7, num_threads=1, pool_size=2)
-    wrapped = ResidualEnv(env, base, build_input, residual.card.alpha, seed=2)
-    inputs = wrapped.reset()
-    obs, action = env.observe(), wrapped.base_action
-    with torch.no_grad():
-        unscaled = residual._actor(torch.from_numpy(inputs)).tanh().numpy()
-    live = policy.compute_action(action, policy.correct(obs, action))
+    wrapped = session.env
+    obs, action = wrapped.env.observe(), wrapped.base_action
+    unscaled = session.trainer.act_deterministic(wrapped.inputs)
     assert np.abs(unscaled).max() > 0
+    live = policy.compute_action(action, policy.correct(obs, action))
     np.testing.assert_array_equal(wrapped.net_action(unscaled), live)

@@ -17,6 +17,7 @@ import torch
 from training.curriculum import Curriculum, CurriculumConfig
 from training.offpolicy import OffPolicyConfig
 from training.ppo import PPOConfig
+from training.replay import BOUNDARY, TRUNCATED
 from training.residual_env import ResidualEnv
 from training.residual_report import TrainingWindow, evaluate
 from training.residual_trainers import OffPolicyTrainer, PPOTrainer
@@ -95,6 +96,12 @@ class LineBase:
         self.planned.append(obs[:, 1].astype(int).tolist())
         ramp = 0.001 * np.arange(8)
         return (-0.01 * obs[:, :1] + ramp)[:, :, None].astype(np.float32)
+
+
+FAST = OffPolicyConfig(
+    hidden=32, batch_size=64, capacity=20_000, prefill_episodes=16, actor_warmup=50,
+    critic_lr=2e-3, actor_lr=2e-3, gamma=0.95, noise=0.5, update_ratio=0.25, ema_decay=0.98,
+)  # fmt: skip
 
 
 def build_input(obs, base_action):
@@ -234,6 +241,33 @@ def test_curriculum_prefers_uncertain_states_and_drops_hopeless_ones():
     assert copy.choose(0).x == curriculum.choose(0).x
 
 
+def test_curriculum_keeps_no_states_close_to_the_time_limit():
+    env = LineEnv([0.0], episode_steps=10)
+    settings = CurriculumConfig(snapshot_every=1, min_remaining=6, per_success=9)
+    curriculum = Curriculum(settings, env, seed=0)
+    for t in range(1, 10):
+        env.t[0] = t
+        curriculum.record(np.array([0]))
+    curriculum.end_episode(0, True)
+    assert sorted(state.t for state in curriculum.pools[True]) == [1, 2, 3, 4]
+
+
+def test_saved_replay_closes_running_episodes(tmp_path):
+    wrapped, _, _ = make(np.zeros(16), episode_steps=1000)
+    wrapped.reset()
+    trainers = [OffPolicyTrainer(FAST, wrapped, 1, 0, TrainingWindow(), False) for _ in "ab"]
+    for _ in range(6):
+        trainers[0].advance(0.0)
+    trainers[0].save_replay(tmp_path / "replay.npz")
+    trainers[1].load_replay(tmp_path / "replay.npz")
+    trainers[1].advance(0.0)  # an episode that has nothing to do with the stored one
+    replay = trainers[1].replay
+    last_stored = replay.inputs[:, 6]
+    np.testing.assert_array_equal(last_stored, trainers[0].replay.inputs[:, 6])
+    assert (replay.kinds[:, 5] == TRUNCATED).all()
+    assert (replay.kinds[:, 6] == BOUNDARY).all()
+
+
 def test_evaluation_counts_the_first_episode_of_each_env():
     wrapped, _, _ = make([0.9, 0.0, -0.9])
     result = evaluate(wrapped, lambda inputs: np.full((3, 1), 0.6, np.float32))
@@ -242,12 +276,6 @@ def test_evaluation_counts_the_first_episode_of_each_env():
     assert result.mean_steps == pytest.approx((1 + 9 + 16) / 3, abs=1)
     low, high = result.ci95
     assert 0.4 < low < high == 1.0
-
-
-FAST = OffPolicyConfig(
-    hidden=32, batch_size=64, capacity=20_000, prefill_episodes=16, actor_warmup=50,
-    critic_lr=2e-3, actor_lr=2e-3, gamma=0.95, noise=0.5, update_ratio=0.25, ema_decay=0.98,
-)  # fmt: skip
 
 
 @pytest.mark.parametrize("parallel", [False, True])
