@@ -98,14 +98,15 @@ class Launcher:
     def _start(self, entry: NodeEntry) -> RunningNode:
         log = self.log_dir / f"{entry.name}.log"
         with log.open("wb") as file:
-            # an own session: Ctrl-C reaches only this process, which then ends them in order
+            # an own group: Ctrl-C reaches only this process, which then ends them in order; the
+            # same session, so that the kernel weighs their priorities against each other
             process = subprocess.Popen(
                 command_of(self.graph, entry),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env=environment(os.environ),
-                start_new_session=True,
+                process_group=0,
             )
         return RunningNode(entry, process, log)
 
