@@ -11,8 +11,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
-from enum import Enum
 
 import franky
 import numpy as np
@@ -21,6 +19,7 @@ from resip_ros.core.config import ControlConfig
 from resip_ros.core.errors import UnsafeCommand
 from resip_ros.core.geometry import Array
 from resip_ros.core.interpolation import Segment
+from resip_ros.robot.arm_state import ArmState, Fault, Phase, read_state
 from resip_ros.robot.connection import (
     CONNECT_TIMEOUT_S,
     FaultKind,
@@ -43,66 +42,6 @@ _FRANKY_ERRORS = (
     franky.NetworkException,
     franky.ProtocolException,
 )
-_ERROR_NAMES = tuple(n for n in dir(franky.Errors) if not n.startswith("_"))
-
-
-class Phase(Enum):
-    """What the arm is doing; only FOLLOWING obeys commands."""
-
-    IDLE = "idle"
-    """Connected, not under our torque control; the robot holds itself."""
-    HOLDING = "holding"
-    """At a resting reference; commands are refused until ``enable``."""
-    FOLLOWING = "following"
-    """On commanded segments."""
-    HOMING = "homing"
-    """Moving to the home joints by its own motion."""
-    FAULT = "fault"
-    """Out of control; ``recover`` leads to IDLE, never to motion."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Why control was lost."""
-
-    kind: FaultKind
-    message: str
-
-
-@dataclass(frozen=True)
-class ArmState:
-    """One reading of the arm."""
-
-    time_s: float
-    """Robot clock, s since the connection."""
-    q: Array
-    """(7,) rad."""
-    dq: Array
-    """(7,) rad/s."""
-    tau_ext: Array
-    """(7,) N m, external joint torque as the robot estimates it."""
-    wrench_ext_base: Array
-    """(6,) external force N and torque N m at the TCP, base frame."""
-    mode: str
-    """Robot mode as libfranka names it."""
-    errors: tuple[str, ...]
-    """Names of the active errors."""
-    success_rate: float
-    """Share of commands that reached the robot in time, 0..1, while in control."""
-
-
-def _read(state: franky.RobotState) -> ArmState:
-    errors = state.current_errors
-    return ArmState(
-        time_s=state.time.to_sec(),
-        q=np.array(state.q),
-        dq=np.array(state.dq),
-        tau_ext=np.array(state.tau_ext_hat_filtered),
-        wrench_ext_base=np.array(state.O_F_ext_hat_K),
-        mode=state.robot_mode.name,
-        errors=tuple(name for name in _ERROR_NAMES if getattr(errors, name) is True),
-        success_rate=float(state.control_command_success_rate),
-    )
 
 
 class FrankaArm:
@@ -162,7 +101,7 @@ class FrankaArm:
         if self._robot is None:
             raise RobotUnavailable(f"arm at {self.address} is not connected; call connect first")
         try:
-            return _read(self._robot.state)
+            return read_state(self._robot.state)
         except (franky.NetworkException, franky.ProtocolException) as error:
             self._enter_fault(error)
             raise RobotUnavailable(f"arm at {self.address} was lost: {error}") from error
@@ -298,8 +237,11 @@ class FrankaArm:
     def stop(self) -> None:
         """Decelerate, then give control back to the robot; the last command is the stop."""
         if self._phase in (Phase.FOLLOWING, Phase.HOMING):
-            self.hold()
-            time.sleep(self.config.hold_duration_s)
+            try:
+                self.hold()
+                time.sleep(self.config.hold_duration_s)
+            except RobotUnavailable as error:
+                logger.warning("stopping without deceleration: %s", error)
         self._end_thread()
         if self._phase is Phase.HOLDING and self._robot is not None:
             try:

@@ -34,6 +34,11 @@ _SNAPSHOT_EVERY = 5
 _LOST_TIME_S = 0.1
 """Once this far behind the wall the schedule starts anew instead of racing after it."""
 _JOB_TIMEOUT_S = 10.0
+_BLOWN_UP = (
+    mujoco.mjtWarning.mjWARN_BADQPOS,
+    mujoco.mjtWarning.mjWARN_BADQVEL,
+    mujoco.mjtWarning.mjWARN_BADQACC,
+)
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,9 @@ class SimulatedWorld:
                 f"{', '.join(self._addresses)}; is another simulated robot running? Stop it, or "
                 "use another loopback address, for example 127.0.0.2"
             ) from error
+        server.ticks = self._ticks
         self._server = server
+        self._pace.clear()
         # the default lets a reader keep the interpreter for 5 ms, five ticks
         sys.setswitchinterval(0.0005)
         self._running = True
@@ -308,12 +315,26 @@ class SimulatedWorld:
         server.check_reflex()
         server.send_state()
         if self._ticks % _SNAPSHOT_EVERY == 0:
+            if any(self._data.warning[kind].number for kind in _BLOWN_UP):
+                self._restore(self._snapshot)
             # a new object each time: readers keep the old one, nobody needs a lock
             self._snapshot = self._take_snapshot()
             if self._step_hook is not None:
                 self._step_hook(self._snapshot)
             if self._ticks % 100 == 0:
                 self._pace.append((time.perf_counter(), self._ticks))
+
+    def _restore(self, good: WorldSnapshot) -> None:
+        """Go back to the last good state, at rest, after the solver blew up.
+
+        MuJoCo itself would go on from the model's zero state, with the arm at zero joints.
+        """
+        logger.error("physics blew up at %.3f s: back to %.3f s", self.sim_time_s, good.sim_time_s)
+        control = self._data.ctrl.copy()
+        mujoco.mj_resetData(self.model, self._data)
+        self._data.qpos[:], self._data.mocap_pos[:] = good.qpos, good.mocap_pos
+        self._data.ctrl[:] = control
+        mujoco.mj_forward(self.model, self._data)
 
     def _take_snapshot(self) -> WorldSnapshot:
         data = self._data

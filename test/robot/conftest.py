@@ -8,7 +8,8 @@ from itertools import count
 import pytest
 
 from resip_ros.core.config import ControlConfig, load_control_config
-from resip_ros.robot.arm import FrankaArm, Phase
+from resip_ros.robot.arm import FrankaArm
+from resip_ros.robot.arm_state import Phase
 from resip_ros.robot.world import SimulatedWorld
 
 _numbers = count(1)

@@ -6,7 +6,8 @@ import pytest
 
 from resip_ros.core.errors import UnsafeCommand
 from resip_ros.core.interpolation import Segment
-from resip_ros.robot.arm import FrankaArm, Phase
+from resip_ros.robot.arm import FrankaArm
+from resip_ros.robot.arm_state import Phase
 from resip_ros.robot.connection import FaultKind, RobotUnavailable
 from resip_ros.robot.fci_state import ERROR_CARTESIAN_REFLEX
 from resip_ros.robot.world import SimulatedWorld

@@ -11,7 +11,8 @@ import numpy as np
 
 from resip_ros.core.config import ControlConfig
 from resip_ros.core.interpolation import Segment
-from resip_ros.robot.arm import FrankaArm, Phase
+from resip_ros.robot.arm import FrankaArm
+from resip_ros.robot.arm_state import Phase
 from resip_ros.robot.connection import FaultKind
 from resip_ros.robot.world import SimulatedWorld
 from resip_ros.sim.arm import joint_control

@@ -64,6 +64,23 @@ def test_success_is_seen_from_part_poses(world: SimulatedWorld) -> None:
     world.place_parts(0)
 
 
+def test_blown_up_physics_goes_back_to_the_last_good_state(world: SimulatedWorld) -> None:
+    world.place_parts(0)
+    before = world.part_poses()
+
+    def blow_up() -> None:
+        data, start = world._data, world._part_qpos
+        data.qvel[start["leg1"] : start["leg1"] + 6] = np.inf
+
+    world.run_in_physics(blow_up)
+    time.sleep(0.1)
+    assert world.is_running
+    snapshot = world.snapshot()
+    assert np.isfinite(snapshot.qpos).all()
+    np.testing.assert_allclose(snapshot.qpos[:7], world.config.home_joints, atol=0.02)
+    np.testing.assert_allclose(world.part_poses()["leg4"], before["leg4"], atol=1e-3)
+
+
 def test_taken_port_is_a_clear_error(world: SimulatedWorld) -> None:
     second = SimulatedWorld("one_leg", addresses=[world.hostname])
     with pytest.raises(ResipError, match=r"ports 1337 and 1338 are taken on 127\..*127\.0\.0\.2"):
