@@ -85,7 +85,7 @@ pip_install() { # on a terminal pip shows its own progress; else its output goes
     elif ! "$VENV/bin/python" -m pip install "$@" >>"$LOG" 2>&1; then
         grep -i 'error' "$LOG" | tail -5 >&2 || true
         die "pip could not install the packages; the whole output is in $LOG." \
-            "Without a network, point pip at a local index first (see README, Installing)."
+            "Without a network, point pip at a local index first (see README, Quick start)."
     fi
 }
 
