@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from resip_ros.policy.networks import ConditionalUNet, UNetSpec, build_residual_actor
+from resip_ros.policy.networks import ConditionalUNet, FilmBlock, UNetSpec, build_residual_actor
 from training.presets import PRESETS, paper_preset, small_preset
 
 TINY = UNetSpec(down_dims=(8, 16), kernel_size=3, groups=4, step_embed_dim=8)
@@ -64,6 +64,16 @@ def test_plain_torch_convolution_gives_the_same_block() -> None:
         x.squeeze(2), block.conv.weight.squeeze(2), block.conv.bias, padding=1
     )
     torch.testing.assert_close(block.conv(x).squeeze(2), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_film_scales_and_shifts_the_first_convolution() -> None:
+    block = FilmBlock(8, 8, 5, TINY)
+    block.film.weight.data.zero_()
+    block.film.bias.data[:8] = 3.0
+    block.film.bias.data[8:] = 0.5
+    x = torch.randn(2, 8, 1, 16)
+    expected = block.second(3.0 * block.first(x) + 0.5) + x
+    torch.testing.assert_close(block(x, torch.randn(2, 5)), expected)
 
 
 @pytest.mark.parametrize(
