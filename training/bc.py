@@ -20,7 +20,8 @@ import tyro
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from resip_ros.core.errors import ResipError
+from resip_ros.core.errors import ConfigError, ResipError
+from resip_ros.core.results import write_json_atomically
 from training.bc_trainer import BcConfig, BcTrainer
 from training.dataset import read_demonstrations
 
@@ -40,10 +41,15 @@ def train(config: BcConfig, until: int | None = None) -> dict[str, Any]:
     torch.set_num_threads(config.threads)
     trainer = BcTrainer(config, read_demonstrations(config.data, config.task))
     run_dir = config.resolved_run_dir
-    run_dir.mkdir(parents=True, exist_ok=True)
     checkpoint = run_dir / CHECKPOINT_FILE
     if config.resume:
         trainer.load_checkpoint(checkpoint)
+    elif checkpoint.exists():
+        raise ConfigError(
+            f"{run_dir} holds a checkpoint of an earlier run; continue it with --resume or "
+            "choose another --run-dir"
+        )
+    run_dir.mkdir(parents=True, exist_ok=True)
     start, first_step = time.monotonic(), trainer.step
     last = min(trainer.total_steps, until or trainer.total_steps)
     with SummaryWriter(run_dir, purge_step=trainer.step) as board, _StopRequest() as stop:
@@ -67,7 +73,7 @@ def train(config: BcConfig, until: int | None = None) -> dict[str, Any]:
         "seconds": seconds,
         "ms_per_step": 1e3 * seconds / max(1, trainer.step - first_step),
     }
-    (run_dir / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    write_json_atomically(run_dir / "metrics.json", metrics)
     return metrics
 
 

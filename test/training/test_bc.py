@@ -164,6 +164,14 @@ def test_resume_refuses_other_data(config: BcConfig) -> None:
         train(dataclasses.replace(config, resume=True))
 
 
+def test_starting_afresh_does_not_overwrite_a_run(config: BcConfig) -> None:
+    train(config, until=2)
+    before = weights(config)
+    with pytest.raises(ConfigError, match="earlier run.*--resume.*--run-dir"):
+        train(config)
+    assert all(torch.equal(v, before[k]) for k, v in weights(config).items())
+
+
 @pytest.mark.parametrize("content", [None, b"", b"garbage"])
 def test_resume_refuses_a_missing_or_damaged_checkpoint(
     config: BcConfig, content: bytes | None
