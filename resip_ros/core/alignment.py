@@ -29,11 +29,15 @@ class StreamBuffer:
         """Stamp of the newest value, ns; None before the first."""
         return self._stamps[-1] if self._stamps else None
 
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._stamps.clear()
+        self._values.clear()
+
     def push(self, stamp_ns: int, value: Any) -> None:
-        """Adds a value; one that steps back in time restarts the stream (the clock was reset)."""
+        """Adds a value; one that steps back in time restarts the stream."""
         if self._stamps and stamp_ns < self._stamps[-1]:
-            self._stamps.clear()
-            self._values.clear()
+            self.clear()
         self._stamps.append(stamp_ns)
         self._values.append(value)
 
@@ -70,6 +74,11 @@ class AlignedStreams:
     def push(self, name: str, stamp_ns: int, value: Any) -> None:
         """Adds a value to a stream."""
         self._buffers[name].push(stamp_ns, value)
+
+    def clear(self) -> None:
+        """Forgets everything, as when the clock was reset."""
+        for buffer in self._buffers.values():
+            buffer.clear()
 
     def common_ns(self) -> int | None:
         """Newest instant that every stream has reached, ns; None while one has no value."""

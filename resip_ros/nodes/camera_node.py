@@ -30,8 +30,8 @@ class CameraParameters:
     """ROS parameters of the cameras."""
 
     task: str = parameter("one_leg", "task whose scene is drawn")
-    cameras: tuple[str, ...] = parameter(("front",), "cameras to draw: front, wrist, overview")
-    rate_hz: float = parameter(10.0, "pictures per second of each camera", low=0.1, high=25.0)
+    cameras: tuple[str, ...] = parameter(("overview",), "cameras to draw: front, wrist, overview")
+    rate_hz: float = parameter(10.0, "pictures per second of each camera", low=0.1, high=50.0)
 
 
 class CameraNode(StackNode):

@@ -157,12 +157,12 @@ class FrankaBridgeNode(StackNode):
 
     def _start(self) -> str:
         arm = self._require_arm()
-        if arm.phase is Phase.IDLE:
-            arm.start_tracking()
         self._gate.reset()
         self._latencies_ms = []
         self._counts = dict.fromkeys(self._counts, 0)
         if not self.parameters.shadow:
+            if arm.phase is Phase.IDLE:
+                arm.start_tracking()
             arm.enable()
         self._following = True
         self._emit(events.STARTED, "shadow" if self.parameters.shadow else "")

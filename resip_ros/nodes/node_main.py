@@ -67,21 +67,31 @@ def run_node(make_node: Callable[[], StackNode]) -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     stop = threading.Event()
+    configured = threading.Event()
+
+    def end(*_: object) -> None:
+        stop.set()
+        if not configured.is_set():
+            # connecting and loading may take long, and must not delay the end
+            raise KeyboardInterrupt
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node: StackNode | None = None
     try:
         node = make_node()
         node.configure()
+        configured.set()
         spin_until(node, stop)
         return 0
-    except ExternalShutdownException:
+    except (ExternalShutdownException, KeyboardInterrupt):
         return 0
     except ResipError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return EXIT_ERROR
     finally:
+        configured.set()
         if node is not None:
             node.close()
             node.destroy_node()

@@ -60,9 +60,11 @@ def build_live_observation(task: TaskSpec, joints: JointReading, poses: dict[str
         joints: Measured joints and gripper width.
         poses: Part name to pose (7,) [x y z qx qy qz qw], base frame.
     """
-    pos, rot = forward(joints.q)
-    linear, angular = tcp_velocity(joints.q, joints.dq)
-    proprioception = build_proprioception(pos, rot, linear, angular, joints.width_m)
+    # a batch of one, as the env computes it, so that even the last bit agrees
+    q, dq = joints.q[None], joints.dq[None]
+    pos, rot = forward(q)
+    linear, angular = tcp_velocity(q, dq)
+    proprioception = build_proprioception(pos[0], rot[0], linear[0], angular[0], joints.width_m)
     return build_state_observation(task, proprioception, poses)
 
 
@@ -133,8 +135,9 @@ class ObservationInput:
             self._node.get_logger().error(f"{stream}: {error}", throttle_duration_sec=1.0)
             return
         if stamp_ns < self._newest_ns - NS_PER_S:
-            # the clock went back: steps count anew
+            # the clock was reset: steps count anew
             self._last_tick, self._newest_ns = -1, stamp_ns
+            self._streams.clear()
         self._newest_ns = max(self._newest_ns, stamp_ns)
         self._streams.push(stream, stamp_ns, value)
         self._try_step()

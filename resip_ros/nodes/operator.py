@@ -40,7 +40,7 @@ REPORT_TIMEOUT_S = 5.0
 SETTLE_NS = NS_PER_S // 2
 # wall time per simulated time after which a stalled clock is given up
 SLOWEST_CLOCK = 20.0
-VIDEO_CAMERA = "front"
+VIDEO_CAMERA = "overview"
 
 
 class Operator:
@@ -74,11 +74,7 @@ class Operator:
         node.create_subscription(String, topics.EPISODE_EVENT, self._on_event, latched)
         node.create_subscription(String, topics.EPISODE_REPORT, self._on_report, latched)
         node.create_subscription(String, topics.POLICY_ACTIVE, self._on_active, latched)
-        for topic, series in (
-            (topics.NET_ACTION, "net"),
-            (topics.CORRECTION, "correction"),
-            (topics.BASE_ACTION, "base"),
-        ):
+        for topic, series in ((topics.NET_ACTION, "net"), (topics.BASE_ACTION, "base")):
             node.create_subscription(
                 JointTrajectory, topic, self._action_callback(series), topics.stream_qos(5)
             )

@@ -62,7 +62,7 @@ def plausible_observation(task: TaskSpec) -> Array:
     down = np.diag([1.0, -1.0, -1.0])
     still = np.zeros(3)
     in_front = np.array([0.5, 0.0, 0.3])
-    proprioception = build_proprioception(in_front, down, still, still, np.float64(0.06))
+    proprioception = build_proprioception(in_front, down, still, still, np.array(0.06))
     upright = np.array([0.5, 0.0, 0.02, 0.0, 0.0, 0.0, 1.0])
     return build_state_observation(task, proprioception, dict.fromkeys(task.observed, upright))
 

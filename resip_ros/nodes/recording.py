@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from resip_ros.core.action import ACTION_DIM
 from resip_ros.core.geometry import Array
 
 JPEG_QUALITY = 85
@@ -16,16 +17,14 @@ JPEG_QUALITY = 85
 
 @dataclass
 class EpisodeRecording:
-    """Base action, correction and net action by time, and pictures by time."""
+    """Base action and net action by time, and pictures by time."""
 
     start_ns: int = 0
-    base: dict[int, Array] = field(default_factory=dict)
+    base: dict[int, Array] = field(default_factory=dict[int, Array])
     """Observation stamp (ns) to base action (10,) SI."""
-    correction: dict[int, Array] = field(default_factory=dict)
-    """Same stamps to correction (10,) SI."""
-    net: dict[int, Array] = field(default_factory=dict)
+    net: dict[int, Array] = field(default_factory=dict[int, Array])
     """Same stamps to net action (10,) SI."""
-    pictures: list[tuple[int, bytes]] = field(default_factory=list)
+    pictures: list[tuple[int, bytes]] = field(default_factory=list[tuple[int, bytes]])
     """Stamp (ns) and JPEG, oldest first."""
 
     def add_picture(self, stamp_ns: int, image: np.ndarray) -> None:
@@ -34,19 +33,19 @@ class EpisodeRecording:
         Image.fromarray(image).save(buffer, format="JPEG", quality=JPEG_QUALITY)
         self.pictures.append((stamp_ns, buffer.getvalue()))
 
-    def actions(self) -> tuple[Array, Array, Array, Array]:
-        """Steps for which all three are known, in order.
+    def actions(self) -> tuple[Array, Array, Array]:
+        """Steps for which both are known, in order.
 
         Returns:
-            Time since the start (n,) s, then base, correction and net (n, 10) SI.
+            Time since the start (n,) s, then base and net action (n, 10) SI.
         """
-        stamps = sorted(set(self.base) & set(self.correction) & set(self.net))
+        stamps = sorted(set(self.base) & set(self.net))
         time_s = (np.array(stamps, dtype=np.float64) - self.start_ns) / 1e9
 
         def rows(series: dict[int, Array]) -> Array:
-            return np.array([series[stamp] for stamp in stamps]).reshape(len(stamps), -1)
+            return np.array([series[stamp] for stamp in stamps]).reshape(len(stamps), ACTION_DIM)
 
-        return time_s, rows(self.base), rows(self.correction), rows(self.net)
+        return time_s, rows(self.base), rows(self.net)
 
 
 def decode_picture(data: bytes) -> np.ndarray:

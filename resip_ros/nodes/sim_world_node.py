@@ -24,7 +24,7 @@ from resip_ros.robot.world import SimulatedWorld, WorldSnapshot
 
 NS_PER_MS = 1_000_000
 CLOCK_PERIOD_MS = 10
-CAMERA_PERIOD_MS = 40
+CAMERA_PERIOD_MS = 20
 BACKLOG = 100
 
 

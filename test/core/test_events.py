@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from resip_ros.core.errors import DataError
+from resip_ros.core.events import STARTED, EpisodeEvent, NodeReport, parse_event, parse_report
+
+
+def test_event_round_trip():
+    event = EpisodeEvent(STARTED, 123, "seed 4")
+    assert parse_event(event.to_json()) == event
+
+
+def test_report_round_trip():
+    report = NodeReport("base_policy", {"chunks": 3}, {"chunk": [1.5, 2.5]})
+    assert parse_report(report.to_json()) == report
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"kind": "exploded", "stamp_ns": 1}', '{"kind": "started"}', '{"x": 1}']
+)
+def test_other_text_is_refused(text):
+    with pytest.raises(DataError):
+        parse_event(text)

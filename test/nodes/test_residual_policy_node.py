@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
+import numpy as np
+import pytest
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from resip_ros.core import events, messages
+from resip_ros.core.chunking import ActionChunk
+from resip_ros.core.errors import CheckpointMismatch
+from resip_ros.core.tasks import get_task
+from resip_ros.nodes import topics
+from resip_ros.nodes.policy_slot import CHECKPOINT, plausible_observation
+from resip_ros.nodes.residual_policy_node import ResidualPolicyNode, compute_net_action
+from resip_ros.policy.bundle import load_policy
+
+pytestmark = pytest.mark.ros
+TASK = get_task("one_leg")
+
+
+@pytest.fixture
+def policy(policies):
+    return load_policy(policies[0])
+
+
+def test_without_residual_the_base_action_passes_bit_for_bit(policy, rng):
+    alone = dataclasses.replace(policy, residual=None)
+    obs = plausible_observation(TASK)
+    for scale in (1.0, 1e-6, 1e-12, 0.0):
+        norm = (scale * rng.uniform(-1.2, 1.2, 10)).astype(np.float32)
+        base = policy.normalizer.denormalize_action(norm)
+        net, correction = compute_net_action(alone, obs, base)
+        np.testing.assert_array_equal(net, base)
+        np.testing.assert_array_equal(correction, 0.0)
+
+
+def test_net_action_over_the_wire_is_the_training_one(policy, rng):
+    """The chunk travels in SI; the normalised action behind it is recovered exactly."""
+    obs = plausible_observation(TASK)
+    for _ in range(50):
+        norm = rng.uniform(-1.2, 1.2, (1, 10)).astype(np.float32)
+        expected = policy.compute_action(norm, policy.correct(obs[None], norm))[0]
+        base = policy.normalizer.denormalize_action(norm)[0]
+        net, correction = compute_net_action(policy, obs, base)
+        np.testing.assert_array_equal(net, expected)
+        assert np.abs(correction).max() > 0
+
+
+@pytest.fixture
+def node(graph, policies):
+    node = ResidualPolicyNode(parameter_overrides=[Parameter(CHECKPOINT, value=str(policies[0]))])
+    graph.add(node)
+    node.configure()
+    return node
+
+
+class Peer:
+    """Bridge, world and base policy as the residual node sees them."""
+
+    def __init__(self, graph):
+        self.graph = graph
+        self.node = graph.add(Node("peer", namespace="fr3"))
+        create = self.node.create_publisher
+        self.events = create(String, topics.EPISODE_EVENT, topics.latched_qos())
+        self.active = create(String, topics.POLICY_ACTIVE, topics.latched_qos())
+        self.chunks = create(JointTrajectory, topics.ACTION_CHUNK, topics.stream_qos())
+        self.actions = []
+        self.reports = []
+        self.node.create_subscription(
+            JointTrajectory, topics.NET_ACTION, self.actions.append, topics.stream_qos()
+        )
+        self.node.create_subscription(
+            String,
+            topics.EPISODE_REPORT,
+            lambda m: self.reports.append(events.parse_report(m.data)),
+            topics.latched_qos(),
+        )
+        graph.spin_until(
+            lambda: (
+                self.events.get_subscription_count()
+                and self.chunks.get_subscription_count()
+                and self.node.count_publishers(topics.NET_ACTION)
+            )
+        )
+
+    def event(self, kind):
+        stamp_ns = self.node.get_clock().now().nanoseconds
+        self.events.publish(String(data=events.EpisodeEvent(kind, stamp_ns).to_json()))
+        self.graph.spin_briefly()
+
+    def chunk(self, stamp_ns, actions):
+        message = JointTrajectory()
+        messages.fill_chunk_inplace(
+            message, ActionChunk(stamp_ns, actions, 10.0), JointTrajectoryPoint
+        )
+        self.chunks.publish(message)
+        self.graph.spin_briefly()
+
+
+def observe(node, peer, send, tick):
+    """One complete set of streams at a step."""
+    send(tick * 100_000_000)
+    peer.graph.spin_briefly(20)
+
+
+@pytest.fixture
+def send(graph):
+    """Publishes a resting arm and parts with a stamp."""
+    from geometry_msgs.msg import PoseStamped
+    from sensor_msgs.msg import JointState
+
+    node = graph.add(Node("robot", namespace="fr3"))
+    qos = topics.stream_qos(5)
+    joints = node.create_publisher(JointState, topics.JOINT_STATES, qos)
+    parts = [node.create_publisher(PoseStamped, topics.part_pose(n), qos) for n in TASK.observed]
+
+    def publish(stamp_ns):
+        state = JointState()
+        names = (*messages.ARM_JOINTS, *messages.FINGER_JOINTS)
+        q = np.array([0, -0.4, 0, -2.3, 0, 1.9, 0.8, 0.03, 0.03])
+        messages.fill_joint_state_inplace(state, stamp_ns, names, q, np.zeros(9))
+        joints.publish(state)
+        for part in parts:
+            pose = PoseStamped()
+            messages.fill_header_inplace(pose.header, stamp_ns, messages.BASE_FRAME)
+            messages.fill_pose_inplace(pose.pose, np.array([0.5, 0, 0.02, 0, 0, 0, 1.0]))
+            part.publish(pose)
+
+    publish.is_connected = lambda: all(p.get_subscription_count() for p in (joints, *parts))
+    return publish
+
+
+def test_steps_pick_the_base_action_by_time_until_the_chunk_ends(node, send, graph, rng):
+    peer = Peer(graph)
+    graph.spin_until(send.is_connected)
+    peer.event(events.STARTED)
+    policy = load_policy(node.parameters.checkpoint)
+    actions = policy.normalizer.denormalize_action(rng.uniform(-1, 1, (8, 10)).astype(np.float32))
+    observe(node, peer, send, 100)
+    assert peer.actions == [], "no chunk yet"
+    peer.chunk(100 * 100_000_000, actions)
+    graph.spin_until(lambda: len(peer.actions) == 1)
+    observe(node, peer, send, 103)
+    graph.spin_until(lambda: len(peer.actions) == 2)
+    stamp_ns, net = messages.decode_action_message(peer.actions[1], 10.0)
+    assert stamp_ns == 103 * 100_000_000
+    assert np.abs(net - actions[3]).max() < np.abs(net - actions[4]).max()
+    observe(node, peer, send, 108)
+    observe(node, peer, send, 109)
+    assert len(peer.actions) == 2, "the chunk has ended"
+    peer.event(events.STOPPED)
+    graph.spin_until(lambda: peer.reports)
+    # 108 found no chunk before 109 came; 109 was still waiting when the episode ended
+    assert peer.reports[0].counts == {"ticks": 4, "late": 1}
+
+
+def test_nothing_is_published_before_start(node, send, graph, rng):
+    peer = Peer(graph)
+    graph.spin_until(send.is_connected)
+    peer.chunk(100 * 100_000_000, rng.uniform(-1, 1, (8, 10)))
+    observe(node, peer, send, 100)
+    assert peer.actions == []
+
+
+def test_residual_of_another_base_does_not_act(node, send, graph, policies, rng):
+    peer = Peer(graph)
+    graph.spin_until(send.is_connected)
+    other = load_policy(policies[1]).base.card.weights_hash
+    peer.active.publish(String(data=f'{{"node": "base_policy", "base_hash": "{other}"}}'))
+    graph.spin_briefly()
+    peer.event(events.STARTED)
+    peer.chunk(100 * 100_000_000, rng.uniform(-1, 1, (8, 10)))
+    observe(node, peer, send, 100)
+    assert peer.actions == []
+
+
+def test_a_bad_first_policy_ends_the_node(graph, tmp_path):
+    node = graph.add(
+        ResidualPolicyNode(parameter_overrides=[Parameter(CHECKPOINT, value=str(tmp_path))])
+    )
+    with pytest.raises(CheckpointMismatch, match="no policy bundle"):
+        node.configure()

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+import importlib
+import importlib.metadata
+
+import pytest
+
+from resip_ros.nodes.table import ENVIRONMENT, NODES, Graph, environment, simulated_address
+
+
+def test_every_node_has_a_module_and_a_console_command():
+    commands = {
+        point.name: point.value
+        for point in importlib.metadata.distribution("resip_ros").entry_points
+        if point.group == "console_scripts"
+    }
+    for entry in NODES:
+        assert callable(importlib.import_module(entry.module).main)
+        assert commands[entry.name] == f"{entry.module}:main"
+
+
+def test_a_real_robot_has_no_simulated_world():
+    real = Graph("one_leg", "172.16.0.2", "models/one_leg")
+    names = [entry.name for entry in real.entries()]
+    assert names == ["base_policy", "residual_policy", "franka_bridge"]
+    bridge = real.node_parameters(real.entries()[-1])
+    assert bridge == {"use_sim_time": False, "robot.address": "172.16.0.2", "shadow": False}
+
+
+def test_simulated_graph_shares_clock_address_and_policy():
+    graph = Graph("one_leg", "sim", "models/one_leg", cameras=False)
+    parameters = {entry.name: graph.node_parameters(entry) for entry in graph.entries()}
+    assert "camera" not in parameters
+    assert all(values["use_sim_time"] is True for values in parameters.values())
+    assert parameters["sim_world"]["robot.address"] == parameters["franka_bridge"]["robot.address"]
+    assert parameters["base_policy"] == parameters["residual_policy"]
+
+
+def test_each_ros_domain_has_its_own_simulated_robot(monkeypatch):
+    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
+    assert simulated_address() == "127.0.0.1"
+    monkeypatch.setenv("ROS_DOMAIN_ID", "42")
+    assert simulated_address() == "127.0.42.1"
+
+
+@pytest.mark.parametrize("name", list(ENVIRONMENT))
+def test_what_the_user_has_set_wins(name):
+    assert environment({})[name] == ENVIRONMENT[name]
+    assert environment({name: "mine"})[name] == "mine"

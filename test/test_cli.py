@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from resip_ros import cli
+
+
+def fail(capsys, *args):
+    """Runs a command that must end in a one-line error; returns the line."""
+    assert cli.main(args) == cli.EXIT_ERROR
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1
+    assert captured.out == ""
+    return lines[0]
+
+
+def test_unknown_task_is_named_with_the_nearest(capsys):
+    line = fail(capsys, "up", "one_legg")
+    assert "one_legg" in line
+    assert "did you mean 'one_leg'" in line
+
+
+def test_missing_policy(capsys, tmp_path):
+    line = fail(capsys, "up", "one_leg", "--policy", str(tmp_path), "--out", str(tmp_path / "o"))
+    assert "card.yaml" in line
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("up",), ("up", "one_leg", "--episodes", "0"), ("up", "one_leg", "--seed", "x"), ("fly",)],
+)
+def test_wrong_arguments_are_refused_with_usage(capsys, args):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(args)
+    assert stop.value.code == 2
+    assert "usage: resip" in capsys.readouterr().err
+
+
+def test_help_teaches(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["up", "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for word in ("--shadow", "result.json", "resip up one_leg --robot sim"):
+        assert word in text
