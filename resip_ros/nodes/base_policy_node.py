@@ -92,7 +92,7 @@ class BasePolicyNode(StackNode):
 
     def close(self) -> None:
         """Ends the inference thread after the chunk in progress."""
-        if self._worker is not None:
+        if self._worker is not None and self._worker.is_alive():
             self._jobs.put(None)
             self._worker.join()
         if self._slot is not None:

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
@@ -19,11 +19,12 @@ from trajectory_msgs.msg import JointTrajectory
 
 from resip_ros.core import events, messages
 from resip_ros.core.chunking import NS_PER_S
-from resip_ros.core.errors import DataError, ResipError
+from resip_ros.core.errors import ResipError
 from resip_ros.core.geometry import Array
 from resip_ros.core.results import EpisodeResult, RunResult
 from resip_ros.core.tasks import TaskSpec
 from resip_ros.nodes import topics
+from resip_ros.nodes.policy_slot import parse_active
 from resip_ros.nodes.recording import EpisodeRecording
 from resip_ros.nodes.success import SuccessWatch
 from resip_ros.nodes.table import Graph
@@ -60,12 +61,13 @@ class Operator:
             namespace=topics.NAMESPACE,
             parameter_overrides=[Parameter("use_sim_time", value=graph.is_sim)],
         )
-        self._executor = SingleThreadedExecutor()
+        self._executor = EventsExecutor()
         self._executor.add_node(self._node)
         self._events: list[events.EpisodeEvent] = []
         self._reports: list[events.NodeReport] = []
         self._active: set[str] = set()
         self._recording: EpisodeRecording | None = None
+        self._fault: events.EpisodeEvent | None = None
         self._success = SuccessWatch(self._node, task)
         self._subscribe()
 
@@ -91,34 +93,41 @@ class Operator:
     # ---- callbacks ----
 
     def _on_event(self, message: String) -> None:
-        self._events.append(events.parse_event(message.data))
+        with self._dropping_bad_messages():
+            self._events.append(events.parse_event(message.data))
 
     def _on_report(self, message: String) -> None:
-        self._reports.append(events.parse_report(message.data))
+        with self._dropping_bad_messages():
+            self._reports.append(events.parse_report(message.data))
 
     def _on_active(self, message: String) -> None:
-        self._active.add(str(json.loads(message.data).get("node")))
+        with self._dropping_bad_messages():
+            self._active.add(parse_active(message.data).node)
 
     def _action_callback(self, series: str) -> Callable[[JointTrajectory], None]:
         def callback(message: JointTrajectory) -> None:
             if self._recording is None:
                 return
-            try:
+            with self._dropping_bad_messages():
                 stamp_ns, action = messages.decode_action_message(message, self._task.rate_hz)
-            except ResipError:
-                return
-            rows: dict[int, Array] = getattr(self._recording, series)
-            rows[stamp_ns] = action
+                rows: dict[int, Array] = getattr(self._recording, series)
+                rows[stamp_ns] = action
 
         return callback
 
     def _on_image(self, message: Image) -> None:
         if self._recording is None:
             return
-        try:
+        with self._dropping_bad_messages():
             self._recording.add_picture(*messages.decode_image(message))
-        except DataError as error:
-            self._node.get_logger().error(str(error), throttle_duration_sec=5.0)
+
+    @contextlib.contextmanager
+    def _dropping_bad_messages(self) -> Iterator[None]:
+        """Logs what is wrong with a message that others sent, and goes on."""
+        try:
+            yield
+        except ResipError as error:
+            self._node.get_logger().error(f"dropped: {error}", throttle_duration_sec=5.0)
 
     # ---- waiting ----
 
@@ -181,6 +190,15 @@ class Operator:
 
     def prepare(self, seed: int) -> None:
         """Homes the arm, places the parts (a person does on a real bench), seeds the policy."""
+        fault, self._fault = self._fault, None
+        if fault is not None and not self._graph.is_sim:
+            raise ResipError(
+                f"the last episode ended by a fault: {fault.detail}; look at the arm, call "
+                f"{BRIDGE}/recover and {BRIDGE}/home, then run again"
+            )
+        if fault is not None:
+            # nobody stands beside a simulated arm
+            self._call(BRIDGE, "recover")
         self._events.clear()
         self._call(BRIDGE, "home")
         self._wait(lambda: self._seen(events.HOMED, events.FAULT), HOME_TIMEOUT_S, "homing")
@@ -226,7 +244,7 @@ class Operator:
         self._wait(is_over, SLOWEST_CLOCK * limit_s + 30.0, "the episode")
         end_ns, wall_s = self.now_ns(), time.monotonic() - wall_s
         self._recording = None
-        fault = self._find(events.FAULT)
+        self._fault = fault = self._find(events.FAULT)
         success = self._success.is_assembled
         self._call(BRIDGE, "stop")
         self._wait_for_reports()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
-from resip_ros.core.errors import CheckpointMismatch, ResipError
+from resip_ros.core.errors import CheckpointMismatch, DataError, ResipError
 from resip_ros.core.geometry import Array
 from resip_ros.core.observation import build_proprioception, build_state_observation
 from resip_ros.core.tasks import TaskSpec
@@ -29,6 +30,29 @@ from resip_ros.policy.card import parse_card
 from resip_ros.policy.runtime import AssemblyPolicy
 
 CHECKPOINT = "policy.checkpoint"
+
+
+@dataclass(frozen=True)
+class ActivePolicy:
+    """What topic policy/active tells about one node."""
+
+    node: str
+    checkpoint: str
+    base_hash: str
+    residual_hash: str
+    """Empty without a residual."""
+
+
+def parse_active(text: str) -> ActivePolicy:
+    """Reads a message of policy/active.
+
+    Raises:
+        DataError: when the text is not one.
+    """
+    try:
+        return ActivePolicy(**json.loads(text))
+    except (json.JSONDecodeError, TypeError) as error:
+        raise DataError(f"{topics.POLICY_ACTIVE}: got {text[:80]!r}: {error}") from error
 
 
 def check_quickly(path: Path, task: TaskSpec) -> None:
@@ -150,13 +174,13 @@ class PolicySlot:
 
     def _announce(self) -> None:
         residual = self.policy.residual
-        document = {
-            "node": self._node.get_name(),
-            "checkpoint": self.path,
-            "base_hash": self.policy.base.card.weights_hash,
-            "residual_hash": residual.card.weights_hash if residual is not None else "",
-        }
-        self._active_topic.publish(String(data=json.dumps(document)))
+        active = ActivePolicy(
+            node=self._node.get_name(),
+            checkpoint=self.path,
+            base_hash=self.policy.base.card.weights_hash,
+            residual_hash=residual.card.weights_hash if residual is not None else "",
+        )
+        self._active_topic.publish(String(data=json.dumps(asdict(active))))
         self._node.get_logger().info(f"policy {self.path} is active")
 
     def _validate(self, parameters: list[Parameter]) -> SetParametersResult:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from resip_ros.nodes.episode import EpisodeSwitch
 from resip_ros.nodes.node_main import StackNode, run_node
 from resip_ros.nodes.observation_input import Observation, ObservationInput
 from resip_ros.nodes.parameters import declare_parameters, parameter
-from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot
+from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot, parse_active
 from resip_ros.policy.runtime import AssemblyPolicy
 
 BASE_NODE = "base_policy"
@@ -129,9 +128,13 @@ class ResidualPolicyNode(StackNode):
     # ---- pairing with the base ----
 
     def _on_active(self, message: String) -> None:
-        document = json.loads(message.data)
-        if document.get("node") == BASE_NODE:
-            self._base_hash = str(document.get("base_hash", ""))
+        try:
+            active = parse_active(message.data)
+        except DataError as error:
+            self.get_logger().error(str(error))
+            return
+        if active.node == BASE_NODE:
+            self._base_hash = active.base_hash
 
     def _check_base(self, policy: AssemblyPolicy) -> None:
         """Refuses a residual for another base than the one that runs.

@@ -14,12 +14,16 @@ from resip_ros.core.kinematics import forward, tcp_velocity
 from resip_ros.nodes import topics
 from resip_ros.robot.arm import ArmState
 
+# policies build their observation from the joints; pose, twist and wrench are for people
+VIEWS_EVERY = 2
+
 
 class StatePublisher:
     """Publishers of everything that the bridge measures."""
 
     def __init__(self, node: Node) -> None:
         """Args: node: Owner of the publishers."""
+        self._count = 0
         qos = topics.stream_qos()
         self._joints = node.create_publisher(JointState, topics.JOINT_STATES, qos)
         self._pose = node.create_publisher(PoseStamped, topics.CURRENT_POSE, qos)
@@ -28,7 +32,7 @@ class StatePublisher:
         self._width = node.create_publisher(JointState, topics.GRIPPER_STATE, qos)
 
     def publish(self, stamp_ns: int, state: ArmState, width_m: float) -> None:
-        """Publishes one reading.
+        """Publishes one reading: joints each time, what derives from them every other time.
 
         Args:
             stamp_ns: When it was measured, ns of the ROS clock.
@@ -40,7 +44,11 @@ class StatePublisher:
         position = np.r_[state.q, width_m / 2, width_m / 2]
         messages.fill_joint_state_inplace(joints, stamp_ns, names, position, np.r_[state.dq, 0, 0])
         self._joints.publish(joints)
+        self._count += 1
+        if self._count % VIEWS_EVERY == 0:
+            self._publish_views(stamp_ns, state, width_m)
 
+    def _publish_views(self, stamp_ns: int, state: ArmState, width_m: float) -> None:
         pos, rot = forward(state.q)
         pose = PoseStamped()
         messages.fill_header_inplace(pose.header, stamp_ns, messages.BASE_FRAME)

@@ -10,14 +10,18 @@ import numpy as np
 import pytest
 import rclpy
 import torch
+from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from sensor_msgs.msg import JointState
 
+from resip_ros.core import messages
 from resip_ros.core.action import ACTION_NAMES, encode_action
 from resip_ros.core.config import load_control_config
 from resip_ros.core.kinematics import forward
 from resip_ros.core.observation import observation_names
 from resip_ros.core.tasks import get_task
+from resip_ros.nodes import topics
 from resip_ros.nodes.table import ENVIRONMENT
 from resip_ros.policy.bundle import save_base, save_residual
 from resip_ros.policy.card import BaseCard, Provenance, ResidualCard
@@ -120,3 +124,40 @@ def graph(ros_domain_id: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Graph
         node.destroy_node()
     graph.executor.shutdown()
     rclpy.shutdown()
+
+
+class Robot:
+    """A resting arm and parts, published as bridge and world do."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        node = graph.add(Node("robot", namespace="fr3"))
+        qos = topics.stream_qos(5)
+        self.joints = node.create_publisher(JointState, topics.JOINT_STATES, qos)
+        observed = get_task("one_leg").observed
+        self.parts = [
+            node.create_publisher(PoseStamped, topics.part_pose(name), qos) for name in observed
+        ]
+
+    def is_connected(self) -> bool:
+        return all(p.get_subscription_count() for p in (self.joints, *self.parts))
+
+    def step(self, tick: int) -> None:
+        """All streams at the start of a policy step."""
+        stamp_ns = tick * 100_000_000
+        state = JointState()
+        names = (*messages.ARM_JOINTS, *messages.FINGER_JOINTS)
+        q = np.array([0, -0.4, 0, -2.3, 0, 1.9, 0.8, 0.03, 0.03])
+        messages.fill_joint_state_inplace(state, stamp_ns, names, q, np.zeros(9))
+        self.joints.publish(state)
+        for part in self.parts:
+            pose = PoseStamped()
+            messages.fill_header_inplace(pose.header, stamp_ns, messages.BASE_FRAME)
+            messages.fill_pose_inplace(pose.pose, np.array([0.5, 0, 0.02, 0, 0, 0, 1.0]))
+            part.publish(pose)
+        self.graph.spin_briefly(20)
+
+
+@pytest.fixture
+def send(graph: Graph) -> Robot:
+    return Robot(graph)

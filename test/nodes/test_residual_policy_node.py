@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from resip_ros.core.chunking import ActionChunk
 from resip_ros.core.errors import CheckpointMismatch
 from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
-from resip_ros.nodes.policy_slot import CHECKPOINT, plausible_observation
+from resip_ros.nodes.policy_slot import CHECKPOINT, ActivePolicy, plausible_observation
 from resip_ros.nodes.residual_policy_node import ResidualPolicyNode, compute_net_action
 from resip_ros.policy.bundle import load_policy
 
@@ -100,56 +101,23 @@ class Peer:
         self.graph.spin_briefly()
 
 
-def observe(node, peer, send, tick):
-    """One complete set of streams at a step."""
-    send(tick * 100_000_000)
-    peer.graph.spin_briefly(20)
-
-
-@pytest.fixture
-def send(graph):
-    """Publishes a resting arm and parts with a stamp."""
-    from geometry_msgs.msg import PoseStamped
-    from sensor_msgs.msg import JointState
-
-    node = graph.add(Node("robot", namespace="fr3"))
-    qos = topics.stream_qos(5)
-    joints = node.create_publisher(JointState, topics.JOINT_STATES, qos)
-    parts = [node.create_publisher(PoseStamped, topics.part_pose(n), qos) for n in TASK.observed]
-
-    def publish(stamp_ns):
-        state = JointState()
-        names = (*messages.ARM_JOINTS, *messages.FINGER_JOINTS)
-        q = np.array([0, -0.4, 0, -2.3, 0, 1.9, 0.8, 0.03, 0.03])
-        messages.fill_joint_state_inplace(state, stamp_ns, names, q, np.zeros(9))
-        joints.publish(state)
-        for part in parts:
-            pose = PoseStamped()
-            messages.fill_header_inplace(pose.header, stamp_ns, messages.BASE_FRAME)
-            messages.fill_pose_inplace(pose.pose, np.array([0.5, 0, 0.02, 0, 0, 0, 1.0]))
-            part.publish(pose)
-
-    publish.is_connected = lambda: all(p.get_subscription_count() for p in (joints, *parts))
-    return publish
-
-
 def test_steps_pick_the_base_action_by_time_until_the_chunk_ends(node, send, graph, rng):
     peer = Peer(graph)
     graph.spin_until(send.is_connected)
     peer.event(events.STARTED)
     policy = load_policy(node.parameters.checkpoint)
     actions = policy.normalizer.denormalize_action(rng.uniform(-1, 1, (8, 10)).astype(np.float32))
-    observe(node, peer, send, 100)
+    send.step(100)
     assert peer.actions == [], "no chunk yet"
     peer.chunk(100 * 100_000_000, actions)
     graph.spin_until(lambda: len(peer.actions) == 1)
-    observe(node, peer, send, 103)
+    send.step(103)
     graph.spin_until(lambda: len(peer.actions) == 2)
     stamp_ns, net = messages.decode_action_message(peer.actions[1], 10.0)
     assert stamp_ns == 103 * 100_000_000
     assert np.abs(net - actions[3]).max() < np.abs(net - actions[4]).max()
-    observe(node, peer, send, 108)
-    observe(node, peer, send, 109)
+    send.step(108)
+    send.step(109)
     assert len(peer.actions) == 2, "the chunk has ended"
     peer.event(events.STOPPED)
     graph.spin_until(lambda: peer.reports)
@@ -161,7 +129,7 @@ def test_nothing_is_published_before_start(node, send, graph, rng):
     peer = Peer(graph)
     graph.spin_until(send.is_connected)
     peer.chunk(100 * 100_000_000, rng.uniform(-1, 1, (8, 10)))
-    observe(node, peer, send, 100)
+    send.step(100)
     assert peer.actions == []
 
 
@@ -169,11 +137,13 @@ def test_residual_of_another_base_does_not_act(node, send, graph, policies, rng)
     peer = Peer(graph)
     graph.spin_until(send.is_connected)
     other = load_policy(policies[1]).base.card.weights_hash
-    peer.active.publish(String(data=f'{{"node": "base_policy", "base_hash": "{other}"}}'))
+    active = ActivePolicy("base_policy", str(policies[1]), other, "")
+    peer.active.publish(String(data="not JSON"))
+    peer.active.publish(String(data=json.dumps(dataclasses.asdict(active))))
     graph.spin_briefly()
     peer.event(events.STARTED)
     peer.chunk(100 * 100_000_000, rng.uniform(-1, 1, (8, 10)))
-    observe(node, peer, send, 100)
+    send.step(100)
     assert peer.actions == []
 
 

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import importlib
 import importlib.metadata
+import runpy
+import sys
+import types
 
 import pytest
 
+from resip_ros.core.paths import share_dir
 from resip_ros.nodes.table import ENVIRONMENT, NODES, Graph, environment, simulated_address
 
 
@@ -40,6 +44,45 @@ def test_each_ros_domain_has_its_own_simulated_robot(monkeypatch):
     assert simulated_address() == "127.0.0.1"
     monkeypatch.setenv("ROS_DOMAIN_ID", "42")
     assert simulated_address() == "127.0.42.1"
+
+
+class Recorded:
+    """Stands for classes of launch and launch_ros, which no wheel brings: keeps its arguments."""
+
+    def __init__(self, *args, **kwargs):
+        self.args, self.kwargs = args, kwargs
+
+    def perform(self, context):
+        return context[self.args[0]]
+
+
+@pytest.fixture
+def launch_file(monkeypatch):
+    """The launch file, loaded with recorders in place of the launch packages."""
+    for module, classes in {
+        "launch": ("LaunchContext", "LaunchDescription"),
+        "launch.actions": ("DeclareLaunchArgument", "OpaqueFunction"),
+        "launch.substitutions": ("LaunchConfiguration",),
+        "launch_ros": (),
+        "launch_ros.actions": ("Node",),
+    }.items():
+        stand_in = types.ModuleType(module)
+        for name in classes:
+            setattr(stand_in, name, type(name, (Recorded,), {}))
+        monkeypatch.setitem(sys.modules, module, stand_in)
+    return runpy.run_path(str(share_dir() / "launch" / "one_leg.launch.py"))
+
+
+@pytest.mark.parametrize("robot", ["sim", "172.16.0.2"])
+def test_launch_file_starts_the_nodes_of_the_table(launch_file, robot):
+    (*declared, start) = launch_file["generate_launch_description"]().args[0]
+    assert all(argument.kwargs["description"] for argument in declared)
+    values = {argument.args[0]: argument.kwargs["default_value"] for argument in declared}
+    nodes = start.kwargs["function"](values | {"robot": robot})
+    graph = Graph("one_leg", robot, values["policy"])
+    assert [n.kwargs["executable"] for n in nodes] == [e.name for e in graph.entries()]
+    for node, entry in zip(nodes, graph.entries(), strict=True):
+        assert node.kwargs["parameters"] == [values["params_file"], graph.node_parameters(entry)]
 
 
 @pytest.mark.parametrize("name", list(ENVIRONMENT))
