@@ -26,7 +26,7 @@ from resip_ros.core.kinematics import forward
 from resip_ros.core.observation import observation_names
 from resip_ros.core.paths import models_dir
 from resip_ros.core.tasks import get_task
-from training.bc import BcConfig, BcTrainer
+from training.bc_trainer import BcConfig, BcTrainer
 from training.dataset import build_demonstrations
 from training.env import AssemblyEnv, Snapshot
 
