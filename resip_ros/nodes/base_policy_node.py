@@ -98,7 +98,7 @@ class BasePolicyNode(StackNode):
         if self._slot is not None:
             self._slot.close()
 
-    def _start(self) -> None:
+    def _start(self, _: int) -> None:
         self._next_tick = 0
         self._reset_seed = int(self.get_parameter("seed").value or 0)
         self._latencies_ms = []

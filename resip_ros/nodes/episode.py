@@ -21,13 +21,13 @@ class EpisodeSwitch:
     """Follows the bridge's started and stopped events."""
 
     def __init__(
-        self, node: Node, on_start: Callable[[], None], on_stop: Callable[[], None]
+        self, node: Node, on_start: Callable[[int], None], on_stop: Callable[[], None]
     ) -> None:
         """Subscribes.
 
         Args:
             node: Owner of the subscription.
-            on_start: Called when an episode begins.
+            on_start: Called with its time (ns) when an episode begins.
             on_stop: Called when a running episode ends, also by a fault.
         """
         self.is_running = False
@@ -45,7 +45,7 @@ class EpisodeSwitch:
             return
         age_ns = self._node.get_clock().now().nanoseconds - event.stamp_ns
         if event.kind == events.STARTED and age_ns < MAX_AGE_NS:
-            self._on_start()
+            self._on_start(event.stamp_ns)
             self.is_running = True
         elif event.kind in (events.STOPPED, events.FAULT) and self.is_running:
             self.is_running = False

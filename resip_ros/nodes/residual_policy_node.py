@@ -12,7 +12,7 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from resip_ros.core import events, messages
-from resip_ros.core.chunking import ActionChunk, tick_start_ns
+from resip_ros.core.chunking import ActionChunk, period_ns, tick_start_ns
 from resip_ros.core.errors import CheckpointMismatch, DataError, ResipError, UnsafeCommand
 from resip_ros.core.geometry import Array
 from resip_ros.core.tasks import get_task
@@ -114,8 +114,13 @@ class ResidualPolicyNode(StackNode):
         if self._slot is not None:
             self._slot.close()
 
-    def _start(self) -> None:
-        self._chunk, self._waiting = None, None
+    def _start(self, stamp_ns: int) -> None:
+        # the first chunk may overtake the event that asked for it; others are of the past, or
+        # of a clock that was reset
+        step_ns = period_ns(self._task.rate_hz)
+        if self._chunk is not None and abs(self._chunk.stamp_ns - stamp_ns) > 2 * step_ns:
+            self._chunk = None
+        self._waiting = None
         self._latencies_ms = []
         self._counts = dict.fromkeys(self._counts, 0)
 
@@ -156,8 +161,6 @@ class ResidualPolicyNode(StackNode):
             chunk = messages.decode_chunk(message, self._task.rate_hz)
         except (UnsafeCommand, DataError) as error:
             self.get_logger().error(f"chunk dropped: {error}", throttle_duration_sec=1.0)
-            return
-        if not self._switch.is_running:
             return
         if self._chunk is not None and chunk.stamp_ns <= self._chunk.stamp_ns:
             self.get_logger().warning("chunk dropped: it is not newer than the present one")

@@ -52,7 +52,11 @@ def test_net_action_over_the_wire_is_the_training_one(policy, rng):
 
 @pytest.fixture
 def node(graph, policies):
-    node = ResidualPolicyNode(parameter_overrides=[Parameter(CHECKPOINT, value=str(policies[0]))])
+    # a test machine may be slow; only steps without an action are counted here
+    overrides = {CHECKPOINT: str(policies[0]), "late_after_s": 1.0}
+    node = ResidualPolicyNode(
+        parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()]
+    )
     graph.add(node)
     node.configure()
     return node
@@ -123,6 +127,24 @@ def test_steps_pick_the_base_action_by_time_until_the_chunk_ends(node, send, gra
     graph.spin_until(lambda: peer.reports)
     # 108 found no chunk before 109 came; 109 was still waiting when the episode ended
     assert peer.reports[0].counts == {"ticks": 4, "late": 1}
+
+
+def test_a_chunk_that_overtakes_the_start_is_used(node, send, graph, rng):
+    """Events and chunks come from different nodes, in any order."""
+    peer = Peer(graph)
+    graph.spin_until(send.is_connected)
+    now_ns = peer.node.get_clock().now().nanoseconds
+    tick = now_ns // 100_000_000
+    peer.chunk((tick - 5) * 100_000_000, rng.uniform(-1, 1, (8, 10)))
+    peer.event(events.STARTED)
+    send.step(tick)
+    assert peer.actions == [], "a chunk of the last episode must not be used"
+    peer.event(events.STOPPED)
+    tick = peer.node.get_clock().now().nanoseconds // 100_000_000
+    peer.chunk((tick + 1) * 100_000_000, rng.uniform(-1, 1, (8, 10)))
+    peer.event(events.STARTED)
+    send.step(tick + 2)
+    graph.spin_until(lambda: peer.actions)
 
 
 def test_nothing_is_published_before_start(node, send, graph, rng):
