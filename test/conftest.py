@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every test shares: fixed seeds, few threads, and a ROS domain of its own."""
 
+import fcntl
 import os
 import random
+import tempfile
 
 # Before numpy and torch start their thread pools: two cores are shared by several processes here.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -35,25 +39,38 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def _domains() -> Iterator[int]:
-    """Yields domain ids that differ between tests and, mostly, between runs side by side."""
+def _reserve_domain() -> tuple[int, IO[str]]:
+    """Finds a domain id that no other test of any run on this machine uses.
+
+    Returns:
+        The id, and a file whose lock reserves it until the file is closed.
+    """
     count = LAST_DOMAIN - FIRST_DOMAIN + 1
-    domain = os.getpid() % count
-    while True:
-        domain = (domain + 1) % count
-        yield FIRST_DOMAIN + domain
-
-
-_domain_ids = _domains()
+    first = random.SystemRandom().randrange(count)
+    for offset in range(count):
+        domain = FIRST_DOMAIN + (first + offset) % count
+        path = Path(tempfile.gettempdir()) / f"resip_ros_test_domain_{domain}.lock"
+        try:
+            file = path.open("w")
+        except OSError:
+            continue  # another user's
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            continue
+        return domain, file
+    raise RuntimeError("all ROS domains are in use by other tests")
 
 
 @pytest.fixture
-def ros_domain_id(monkeypatch: pytest.MonkeyPatch) -> int:
+def ros_domain_id(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A ROS domain of this test alone, set in the environment so that child processes share it.
 
     Discovery is confined to this machine, so tests neither see nor disturb robots on the network.
     """
-    domain = next(_domain_ids)
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    return domain
+    domain, reservation = _reserve_domain()
+    with reservation:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+        monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        yield domain
