@@ -255,6 +255,10 @@ class AssemblyEnv:
         poses[self.task.fixture] = np.concatenate([self._mocap_pos[:, 0], upright], -1)
         return poses
 
+    def hold_action(self) -> Array:
+        """Actions (N, 10) that ask for the measured poses, gripper open."""
+        return _hold_action(self._qpos[:, self._arm])
+
     def step(self, action: Array) -> StepResult:
         """Advance all environments by one policy step with actions (N, 10), SI."""
         action = np.asarray(action, dtype=np.float64)
@@ -306,9 +310,10 @@ class AssemblyEnv:
         opening = self.config.gripper_max_width_m / 2
         close = command > 0.0
         finger = self._qpos[:, self._fingers].mean(-1)
-        # a closing hand starts from where its fingers are, as the real one does
-        start = np.where(close, np.minimum(self._finger_target, finger), self._finger_target)
-        start = np.where(close, start, np.maximum(start, 0.0))
+        # a hand that changes its mind starts from where its fingers are, as the real one does
+        start = np.where(
+            close, np.minimum(self._finger_target, finger), np.maximum(self._finger_target, finger)
+        )
         goal = np.where(refused, start, np.where(close, FINGER_CLOSED_TARGET_M, opening))
         steps = rate * np.arange(1, self._substeps + 1)
         reach = np.minimum(np.abs(goal - start)[:, None], steps)

@@ -18,6 +18,7 @@ from resip_ros.core.geometry import (
     Array,
     canonical_quat_xyzw,
     matrix_to_rot6d,
+    matrix_to_rotvec,
     quat_xyzw_to_matrix,
     rot6d_to_matrix,
 )
@@ -106,11 +107,13 @@ def relative_feature_names(task: TaskSpec) -> tuple[str, ...]:
         *(f"{task.hand_part}_axis_in_hand_{a}" for a in xyz),
         "grasp_yaw4_cos",
         "grasp_yaw4_sin",
+        *(f"base_move_{a}" for a in xyz),
+        *(f"base_turn_{a}" for a in xyz),
     )
 
 
-def build_relative_features(task: TaskSpec, obs: Array) -> Array:
-    """Part in target and part in hand, (..., 21), scaled to order one and clipped.
+def build_relative_features(task: TaskSpec, obs: Array, base_action: Array) -> Array:
+    """Part in target, part in hand, base target from hand: scaled to order one and clipped.
 
     What a correction depends on, which an MLP otherwise has to learn as small differences of
     large numbers. Target: the goal of the pair nearest to the part's tip.
@@ -118,6 +121,10 @@ def build_relative_features(task: TaskSpec, obs: Array) -> Array:
     Args:
         task: Gives the pair and the part in hand.
         obs: Raw state observation (..., D), SI.
+        base_action: The base policy's action of this step (..., 10), SI.
+
+    Returns:
+        (..., F) in the order of ``relative_feature_names``.
     """
     obs = np.asarray(obs, dtype=np.float64)
     pair = task.pairs[0]
@@ -146,5 +153,7 @@ def build_relative_features(task: TaskSpec, obs: Array) -> Array:
         in_hand / _FINE_M,
         (to_hand @ part_rot[..., :, 2:])[..., 0],
         np.stack([np.cos(grasp), np.sin(grasp)], axis=-1),
+        (base_action[..., :3] - ee_pos) / 0.01,
+        matrix_to_rotvec(rot6d_to_matrix(base_action[..., 3:9]) @ to_hand) / 0.1,
     ]
     return np.clip(np.concatenate(features, axis=-1), -_CLIP, _CLIP)

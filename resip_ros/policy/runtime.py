@@ -53,7 +53,9 @@ def residual_input(
     """
     parts = [normalizer.normalize_obs(obs), np.asarray(base_action_norm, dtype=np.float32)]
     if relative_features:
-        parts.append(build_relative_features(task, obs.astype(np.float64)).astype(np.float32))
+        base_action = normalizer.denormalize_action(base_action_norm)
+        features = build_relative_features(task, obs.astype(np.float64), base_action)
+        parts.append(features.astype(np.float32))
     return np.concatenate(parts, axis=-1)
 
 

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Collect demonstrations: ``python -m training.collect one_leg --episodes 50 --out DATA.zarr``.
+
+A scripted operator works in many simulations at once; successful episodes are kept. Attempt
+number i of a seed starts from initial state i of that seed, with operator i.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from rich.progress import Progress
+
+from resip_ros.core.errors import ConfigError, ResipError
+from resip_ros.core.results import wilson_interval
+from training.dataset import build_demonstrations, write_demonstrations
+from training.demonstrators.registry import Demonstrator, make_demonstrator
+from training.env import AssemblyEnv
+
+
+@dataclass(frozen=True)
+class CollectSettings:
+    """What to collect."""
+
+    task: Annotated[str, tyro.conf.Positional]
+    """Task name, for example one_leg."""
+    out: Path
+    """Zarr group to write; refused when it exists."""
+    episodes: int = 50
+    """Successful episodes wanted."""
+    randomness: str = "low"
+    """Spread of the initial states: low or med."""
+    seed: int = 0
+    """Seed of initial states and operators."""
+    envs: int = 32
+    """Simulations side by side."""
+    num_threads: int = 2
+    """CPU threads for physics."""
+    max_attempts: int = 0
+    """Give up after this many attempts; 0 means four times the episodes wanted."""
+
+
+@dataclass
+class _Attempt:
+    """One running attempt."""
+
+    operator: Demonstrator
+    obs: list[np.ndarray] = field(default_factory=list)
+    actions: list[np.ndarray] = field(default_factory=list)
+
+
+@dataclass
+class Collection:
+    """What came out."""
+
+    observations: list[np.ndarray] = field(default_factory=list)
+    actions: list[np.ndarray] = field(default_factory=list)
+    attempts: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
+    """How the other attempts ended: reason and the operator's phase."""
+
+
+def collect(settings: CollectSettings, env: AssemblyEnv, progress: Progress) -> Collection:
+    """Run attempts until enough succeeded; every started attempt is finished and counted."""
+    limit = settings.max_attempts or 4 * settings.episodes
+    bar = progress.add_task("demonstrations", total=settings.episodes)
+    out = Collection()
+    running: dict[int, _Attempt] = {}
+    started = 0
+
+    def start(slots: list[int]) -> None:
+        nonlocal started
+        room = min(limit - started, settings.episodes - len(out.actions) - len(running))
+        slots = slots[: max(room, 0)]
+        if not slots:
+            return
+        numbers = list(range(started, started + len(slots)))
+        env.reset(np.array(slots), env.initial_states(numbers, settings.seed))
+        for slot, number in zip(slots, numbers, strict=True):
+            rng = np.random.default_rng((settings.seed, number, 7))
+            running[slot] = _Attempt(make_demonstrator(settings.task, rng))
+        started += len(slots)
+
+    env.reset()
+    start(list(range(settings.envs)))
+    while running:
+        obs = env.observe()
+        # idle simulations hold still
+        action = env.hold_action()
+        for slot, attempt in running.items():
+            action[slot] = attempt.operator.act(obs[slot])
+            attempt.obs.append(obs[slot].copy())
+            attempt.actions.append(action[slot].copy())
+        result = env.step(action)
+        for slot in list(running):
+            attempt = running[slot]
+            ended = result.terminated[slot] or result.truncated[slot]
+            if not (ended or attempt.operator.gave_up):
+                continue
+            del running[slot]
+            out.attempts += 1
+            if result.success[slot]:
+                out.observations.append(np.array(attempt.obs))
+                out.actions.append(np.array(attempt.actions))
+                progress.advance(bar)
+            else:
+                reason = str(result.failure[slot]) or ("time limit" if ended else "part fell")
+                key = f"{reason} in {attempt.operator.phase}"
+                out.failures[key] = out.failures.get(key, 0) + 1
+        start([slot for slot in range(settings.envs) if slot not in running])
+    return out
+
+
+def main() -> None:
+    """Command-line entry."""
+    settings = tyro.cli(CollectSettings, description=__doc__)
+    try:
+        run(settings)
+    except ResipError as error:
+        raise SystemExit(f"training.collect: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("training.collect: interrupted; nothing was written") from None
+
+
+def run(settings: CollectSettings) -> None:
+    """Collect, write the dataset and print the operator's success rate."""
+    if settings.out.exists():
+        raise ConfigError(f"{settings.out} exists already; choose another --out or remove it")
+    if settings.episodes < 1 or settings.envs < 1:
+        raise ConfigError("--episodes and --envs must be at least 1")
+    began = time.monotonic()
+    env = AssemblyEnv(
+        settings.task,
+        settings.envs,
+        randomness=settings.randomness,
+        seed=settings.seed,
+        num_threads=settings.num_threads,
+        pool_size=1,
+    )
+    with Progress() as progress:
+        result = collect(settings, env, progress)
+    if not result.actions:
+        raise ResipError(
+            f"no attempt of {result.attempts} succeeded ({result.failures}); nothing was written"
+        )
+    data = build_demonstrations(
+        settings.task, result.observations, result.actions, source="scripted", seed=settings.seed
+    )
+    write_demonstrations(settings.out, data)
+    successes, attempts = len(result.actions), result.attempts
+    lengths = [len(actions) for actions in result.actions]
+    summary = {
+        "task": settings.task,
+        "randomness": settings.randomness,
+        "seed": settings.seed,
+        "episodes": successes,
+        "attempts": attempts,
+        "success_rate": successes / attempts,
+        "ci95": wilson_interval(successes, attempts),
+        "failures": result.failures,
+        "steps_mean": float(np.mean(lengths)),
+        "steps_max": int(np.max(lengths)),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    print(json.dumps(summary, indent=1))
+    if successes < settings.episodes:
+        raise ResipError(
+            f"only {successes} of {settings.episodes} episodes succeeded in {attempts} "
+            f"attempts; they are in {settings.out}. Raise --max-attempts for more"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which demonstrator performs which task."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from resip_ros.core.errors import ConfigError
+from resip_ros.core.geometry import Array
+from training.demonstrators.one_leg import Operator
+
+
+class Demonstrator(Protocol):
+    """Acts in one episode from state observations."""
+
+    phase: str
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether going on is pointless."""
+        ...
+
+    def act(self, obs: Array) -> Array:
+        """Action (10,) for the observation (D,), both SI."""
+        ...
+
+
+def make_demonstrator(task_name: str, rng: np.random.Generator) -> Demonstrator:
+    """A fresh demonstrator of a task for one episode."""
+    makers = {"one_leg": Operator}
+    if task_name not in makers:
+        raise ConfigError(f"task {task_name!r} has no demonstrator; there are: {', '.join(makers)}")
+    return makers[task_name](rng)
