@@ -60,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--seed", type=_natural, default=0, metavar="S", help="first episode's seed (default 0)"
     )
     doctor = commands.add_parser("doctor", help="check this machine and say what to mend")
+    doctor.add_argument("--robot", metavar="IP", help="also try a real robot's control port")
     doctor.add_argument("--json", action="store_true", help="machine-readable findings")
     return parser
 
@@ -121,7 +122,8 @@ def main(args: Sequence[str] | None = None) -> int:
         if arguments.command == "doctor":
             from resip_ros import doctor
 
-            return doctor.main(["--json"] if arguments.json else [])
+            given = ["--robot", arguments.robot] if arguments.robot else []
+            return doctor.main(given + (["--json"] if arguments.json else []))
         return run_up(arguments)
     except ResipError as error:
         print(f"resip {arguments.command}: {error}", file=sys.stderr)

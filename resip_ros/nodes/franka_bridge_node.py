@@ -77,6 +77,7 @@ class FrankaBridgeNode(StackNode):
         self._gate = CommandGate(self.config)
         self._path = CommandPath(self.config, 1)
         self._following = False
+        self._last_refusal = ""
         self._latencies_ms: list[float] = []
         self._counts = {"commands": 0, "refused": 0, "held": 0}
         self._open_topics()
@@ -149,7 +150,8 @@ class FrankaBridgeNode(StackNode):
 
     def _emit(self, kind: str, detail: str = "") -> None:
         stamp_ns = self.get_clock().now().nanoseconds
-        event = events.EpisodeEvent(kind, stamp_ns, detail)
+        # the robot's own messages span lines
+        event = events.EpisodeEvent(kind, stamp_ns, " ".join(detail.split()))
         self._events.publish(String(data=event.to_json()))
         self.get_logger().info(f"{kind} {detail}".rstrip())
 
@@ -158,6 +160,7 @@ class FrankaBridgeNode(StackNode):
     def _start(self) -> str:
         arm = self._require_arm()
         self._gate.reset()
+        self._last_refusal = ""
         self._latencies_ms = []
         self._counts = dict.fromkeys(self._counts, 0)
         if not self.parameters.shadow:
@@ -229,6 +232,7 @@ class FrankaBridgeNode(StackNode):
                 self._gripper.command(float(action[9]))
         except UnsafeCommand as error:
             self._counts["refused"] += 1
+            self._last_refusal = str(error)
             self.get_logger().warning(f"refused: {error}", throttle_duration_sec=1.0)
             return
         except ResipError as error:
@@ -283,7 +287,10 @@ class FrankaBridgeNode(StackNode):
             self._end_following(events.FAULT, f"{reason}; call ~/recover")
         elif phase is Phase.HOLDING and told is Phase.FOLLOWING and arm.timed_out:
             self._counts["held"] += 1
-            self._end_following(events.FAULT, "no command in time: the arm holds; call ~/start")
+            why = f" (last refused: {self._last_refusal})" if self._last_refusal else ""
+            self._end_following(
+                events.FAULT, f"no command in time: the arm holds; call ~/start{why}"
+            )
         return phase
 
 

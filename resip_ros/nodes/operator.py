@@ -35,6 +35,7 @@ BASE = "base_policy"
 REPORTERS = (BRIDGE, BASE, "residual_policy")
 READY_TIMEOUT_S = 90.0
 HOME_TIMEOUT_S = 60.0
+HOME_ATTEMPTS = 3
 SERVICE_TIMEOUT_S = 20.0
 REPORT_TIMEOUT_S = 5.0
 # parts that were just placed and an arm that just homed come to rest
@@ -196,21 +197,31 @@ class Operator:
                 f"the last episode ended by a fault: {fault.detail}; look at the arm, call "
                 f"{BRIDGE}/recover and {BRIDGE}/home, then run again"
             )
-        if fault is not None:
-            # nobody stands beside a simulated arm
-            self._call(BRIDGE, "recover")
-        self._events.clear()
-        self._call(BRIDGE, "home")
-        self._wait(lambda: self._seen(events.HOMED, events.FAULT), HOME_TIMEOUT_S, "homing")
-        fault = self._find(events.FAULT)
-        if fault is not None:
-            raise ResipError(f"the arm did not reach home: {fault.detail}")
+        self._home()
         if self._graph.is_sim:
             self._set_seed(WORLD, seed)
             self._call(WORLD, "place_parts")
         self._set_seed(BASE, seed)
         settled_ns = self.now_ns() + SETTLE_NS
         self._wait(lambda: self.now_ns() >= settled_ns, 30.0, "settling")
+
+    def _home(self) -> None:
+        """Homes the arm; beside a simulated one stands nobody, so its faults are recovered here.
+
+        Raises:
+            ResipError: when it does not get there.
+        """
+        for _ in range(HOME_ATTEMPTS if self._graph.is_sim else 1):
+            if self._graph.is_sim:
+                self._call(BRIDGE, "recover")
+            self._events.clear()
+            self._call(BRIDGE, "home")
+            self._wait(lambda: self._seen(events.HOMED, events.FAULT), HOME_TIMEOUT_S, "homing")
+            if self._seen(events.HOMED):
+                return
+        fault = self._find(events.FAULT)
+        assert fault is not None, "homing ends with one of the two"
+        raise ResipError(f"the arm did not reach home: {fault.detail}")
 
     def run_episode(
         self, seed: int, max_steps: int, on_step: Callable[[float], None]

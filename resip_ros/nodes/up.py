@@ -22,8 +22,8 @@ from resip_ros.nodes.launcher import Launcher
 from resip_ros.nodes.operator import Operator
 from resip_ros.nodes.policy_slot import check_quickly
 from resip_ros.nodes.recording import EpisodeRecording
+from resip_ros.nodes.report import write_plot, write_video
 from resip_ros.nodes.table import ENVIRONMENT, Graph
-from resip_ros.report import write_plot, write_video
 
 MIN_FREE_BYTES = 50_000_000
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole graph as `resip up` starts it, on the simulated robot."""
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,8 +121,12 @@ def test_interrupt_ends_every_node_and_keeps_a_result(ros_domain_id, options, tm
 
 def _processes_with(text):
     """Command lines of all processes that name ``text``."""
-    listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    return "\n".join(line for line in listing.stdout.splitlines() if text in line)
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            found += [line] if text in line else []
+    return "\n".join(found)
 
 
 def test_percentages_of_nothing_are_written(options):

@@ -5,8 +5,8 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from resip_ros import report
 from resip_ros.core.errors import ResipError
+from resip_ros.nodes import report
 from resip_ros.nodes.recording import EpisodeRecording
 
 
