@@ -182,7 +182,8 @@ class BcTrainer:
             def predict(noisy: Tensor, step: Tensor, obs: Tensor = obs) -> Tensor:
                 return self.ema(noisy, step, obs)
 
-            plan = sample_ddim(predict, noise, self.preset.sampler)
+            sampler = self.preset.sampler
+            plan = sample_ddim(predict, noise, sampler.timesteps, sampler.train_steps)
             errors.append(self._position_error_mm(plan, action))
         weights = [len(part) for part in index.split(256)]
         return {

@@ -109,7 +109,8 @@ class BasePolicy:
             chunk = sample_ddim(
                 lambda noisy, step: self._network(noisy, step, condition),
                 noise,
-                self.card.sampler,
+                self.card.sampler.timesteps,
+                self.card.sampler.train_steps,
             )
         return chunk.cpu().numpy()
 
