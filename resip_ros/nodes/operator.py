@@ -24,6 +24,7 @@ from resip_ros.core.geometry import Array
 from resip_ros.core.results import EpisodeResult, RunResult
 from resip_ros.core.tasks import TaskSpec
 from resip_ros.nodes import topics
+from resip_ros.nodes.launcher import NodeCrashed
 from resip_ros.nodes.policy_slot import parse_active
 from resip_ros.nodes.recording import EpisodeRecording
 from resip_ros.nodes.success import SuccessWatch
@@ -211,17 +212,30 @@ class Operator:
         Raises:
             ResipError: when it does not get there.
         """
-        for _ in range(HOME_ATTEMPTS if self._graph.is_sim else 1):
-            if self._graph.is_sim:
+        if not self._graph.is_sim:
+            self._try_home()
+            return
+        for attempts_left in reversed(range(HOME_ATTEMPTS)):
+            try:
+                # frees an arm that is wedged against a part
+                self._call(WORLD, "place_parts")
                 self._call(BRIDGE, "recover")
-            self._events.clear()
-            self._call(BRIDGE, "home")
-            self._wait(lambda: self._seen(events.HOMED, events.FAULT), HOME_TIMEOUT_S, "homing")
-            if self._seen(events.HOMED):
-                return
-        fault = self._find(events.FAULT)
-        assert fault is not None, "homing ends with one of the two"
-        raise ResipError(f"the arm did not reach home: {fault.detail}")
+                self._try_home()
+                break
+            except NodeCrashed:
+                raise
+            except ResipError:
+                if not attempts_left:
+                    raise
+
+    def _try_home(self) -> None:
+        self._events.clear()
+        self._call(BRIDGE, "home")
+        self._wait(lambda: self._seen(events.HOMED, events.FAULT), HOME_TIMEOUT_S, "homing")
+        if not self._seen(events.HOMED):
+            fault = self._find(events.FAULT)
+            reason = fault.detail if fault is not None else "unknown"
+            raise ResipError(f"the arm did not reach home: {reason}")
 
     def run_episode(
         self, seed: int, max_steps: int, on_step: Callable[[float], None]
