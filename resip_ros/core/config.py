@@ -40,6 +40,9 @@ class ControlConfig:
     """References stay this far inside the limits, rad."""
     max_joint_speed: float
     """Largest change of a joint target, rad/s (FR3 joints allow 2.62 and more)."""
+    max_joint_acceleration: float
+    """Largest change of a joint's speed per time between policy steps, rad/s^2. Keeps the
+    controller below its torque-rate limit when a policy reverses every step."""
     leash_m: float
     """The commanded position stays this close to the measured one, m. Bounds the force."""
     leash_rad: float
@@ -152,7 +155,9 @@ def load_control_config(path: Path | None = None) -> ControlConfig:
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read control config {path}: {error}") from error
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected a mapping of keys to values, got {type(data).__name__}")
+        raise ConfigError(
+            f"{path}: expected a mapping of keys to values, got {type(data).__name__}"
+        )
     names = {spec.name for spec in fields(ControlConfig)}
     unknown, missing = sorted(set(data) - names), sorted(names - set(data))
     if unknown or missing:

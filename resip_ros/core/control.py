@@ -55,8 +55,11 @@ class CommandPath:
             posture_gain=config.ik_posture_gain,
             iterations=config.ik_iterations,
         )
-        reach = config.max_joint_speed * config.step_s
-        target = self.q_ref + np.clip(target - self.q_ref, -reach, reach)
+        change = config.max_joint_acceleration * config.step_s
+        speed = (target - self.q_ref) / config.step_s
+        speed = np.clip(speed, self.dq_ref - change, self.dq_ref + change)
+        speed = np.clip(speed, -config.max_joint_speed, config.max_joint_speed)
+        target = self.q_ref + speed * config.step_s
         target = np.clip(target, config.joint_low, config.joint_high)
         # end at the mean speed of this step: a steady motion stays steady across steps
         speed = (target - self.q_ref) / config.step_s

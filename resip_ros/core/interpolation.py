@@ -44,9 +44,7 @@ class Segment:
             + (s**3 - s**2) * m1
         )
         dq = (
-            (6 * s**2 - 6 * s) * (q0 - q1)
-            + (3 * s**2 - 4 * s + 1) * m0
-            + (3 * s**2 - 2 * s) * m1
+            (6 * s**2 - 6 * s) * (q0 - q1) + (3 * s**2 - 4 * s + 1) * m0 + (3 * s**2 - 2 * s) * m1
         ) / self.duration_s
         at_end = times_s[None, :, None] == self.duration_s
         return np.where(past, q1, q), np.where(past & ~at_end, 0.0, dq)

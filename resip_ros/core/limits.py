@@ -91,7 +91,9 @@ def clip_to_workspace(config: ControlConfig, pos: Array) -> Array:
     return np.clip(pos, config.workspace_min, config.workspace_max)
 
 
-def leash(config: ControlConfig, pos: Array, rot: Array, at: Array, at_rot: Array) -> tuple[Array, Array]:
+def leash(
+    config: ControlConfig, pos: Array, rot: Array, at: Array, at_rot: Array
+) -> tuple[Array, Array]:
     """Targets pulled to within the leash of the measured pose.
 
     Args:

@@ -38,7 +38,9 @@ def fr3_assets_dir() -> Path:
     """Directory of franky-sim's FR3 model files."""
     found = importlib.util.find_spec("franky_sim")
     if found is None or found.origin is None:
-        raise ResipError("franky-sim is not installed; its FR3 model is needed: pip install franky-sim")
+        raise ResipError(
+            "franky-sim is not installed; its FR3 model is needed: pip install franky-sim"
+        )
     return Path(found.origin).parent / "assets"
 
 

@@ -19,7 +19,7 @@ _SCENES: dict[str, Callable[[mujoco.MjSpec, float], None]] = {"one_leg": add_one
 
 
 def set_physics_options(spec: mujoco.MjSpec, timestep: float) -> None:
-    """Solver settings for fine contact (measured: docs/physics.md)."""
+    """Solver settings for fine contact (figures: docs/architecture.md)."""
     option = spec.option
     option.timestep = timestep
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST

@@ -31,5 +31,7 @@ def make_demonstrator(task_name: str, rng: np.random.Generator) -> Demonstrator:
     """A fresh demonstrator of a task for one episode."""
     makers = {"one_leg": Operator}
     if task_name not in makers:
-        raise ConfigError(f"task {task_name!r} has no demonstrator; there are: {', '.join(makers)}")
+        raise ConfigError(
+            f"task {task_name!r} has no demonstrator; there are: {', '.join(makers)}"
+        )
     return makers[task_name](rng)

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Success of a policy over many episodes, with a 95 % Wilson interval.
+
+    python -m training.evaluate models/one_leg --task one_leg --episodes 256 --seed 1
+
+Episode i starts from initial state i of the seed, so that every policy meets the same ones.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import tyro
+from rich.progress import Progress
+
+from resip_ros.core.errors import ConfigError, ResipError
+from resip_ros.core.results import wilson_interval, write_json_atomically
+from resip_ros.policy.bundle import load_policy
+from resip_ros.policy.runtime import AssemblyPolicy
+from training.env import AssemblyEnv
+from training.rollout import PolicyRollout
+from training.stages import STAGES, reached_stage
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """What to evaluate."""
+
+    policy: Annotated[Path, tyro.conf.Positional]
+    """Policy folder (base and residual) or one bundle (base alone)."""
+    task: str = "one_leg"
+    """Task of the policy."""
+    episodes: int = 256
+    """Episodes, one per initial state."""
+    randomness: str = "low"
+    """Spread of the initial states: low or med."""
+    seed: int = 1
+    """Seed of the initial states and of the base policy's noise."""
+    envs: int = 64
+    """Simulations side by side; with the seed it fixes the result."""
+    num_threads: int = 2
+    """CPU threads for physics."""
+    json: Path | None = None
+    """File to write the figures to."""
+
+
+@dataclass
+class Evaluation:
+    """Every episode's end."""
+
+    success: list[bool] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    stages: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    force: list[float] = field(default_factory=list)
+    """Largest filtered hand force of every episode, N."""
+    step_force: list[float] = field(default_factory=list)
+    """The same of every step in contact, N."""
+    refused: int = 0
+    env_steps: int = 0
+
+
+def evaluate(
+    policy: AssemblyPolicy, env: AssemblyEnv, episodes: int, seed: int, progress: Progress
+) -> Evaluation:
+    """Run episodes 0..episodes-1; every one is counted, however it ends."""
+    bar = progress.add_task("episodes", total=episodes)
+    rollout = PolicyRollout(policy, env.num_envs, seed)
+    states = env.initial_states(list(range(episodes)), seed)
+    out = Evaluation()
+    slots = np.arange(min(env.num_envs, episodes))
+    env.reset()
+    env.reset(slots, states[: len(slots)])
+    started = len(slots)
+    active = slots
+    stage = np.zeros(env.num_envs, dtype=np.int64)
+    peak = np.zeros(env.num_envs)
+    while len(active):
+        action = env.hold_action()
+        action[active] = rollout.act(env.observe()[active], active)
+        result = env.step(action)
+        out.env_steps += len(active)
+        stage = np.maximum(stage, reached_stage(env.task, np.nan_to_num(result.obs)))
+        peak = np.maximum(peak, result.force)
+        touching = result.force[active]
+        out.step_force += touching[touching > 0.5].tolist()
+        out.refused += int(result.refused[active].sum())
+        ended = active[(result.terminated | result.truncated)[active]]
+        for slot in ended:
+            _count(out, result, int(slot), int(env.t[slot]), int(stage[slot]), float(peak[slot]))
+            progress.advance(bar)
+        again = ended[: max(episodes - started, 0)]
+        env.reset(again, states[started : started + len(again)])
+        rollout.restart(again)
+        stage[again], peak[again] = 0, 0.0
+        started += len(again)
+        active = np.setdiff1d(active, ended[len(again) :])
+    return out
+
+
+def _count(out: Evaluation, result: Any, slot: int, steps: int, stage: int, peak: float) -> None:
+    """Add one finished episode."""
+    success = bool(result.success[slot])
+    out.success.append(success)
+    out.steps.append(steps)
+    out.force.append(peak)
+    if not success:
+        reason = str(result.failure[slot]) or "time limit"
+        out.reasons[reason] = out.reasons.get(reason, 0) + 1
+        out.stages[STAGES[stage]] = out.stages.get(STAGES[stage], 0) + 1
+
+
+def summarise(settings: EvaluateSettings, out: Evaluation, seconds: float) -> dict[str, Any]:
+    """Figures of an evaluation."""
+    successes, n = sum(out.success), len(out.success)
+    force = np.array(out.step_force or [0.0])
+    lengths = [s for s, ok in zip(out.steps, out.success, strict=True) if ok]
+    return {
+        "task": settings.task,
+        "policy": str(settings.policy),
+        "n": n,
+        "successes": successes,
+        "success_rate": successes / n,
+        "ci95": list(wilson_interval(successes, n)),
+        "randomness": settings.randomness,
+        "perturb": False,
+        "seed": settings.seed,
+        "envs": settings.envs,
+        "env_steps_per_s": round(out.env_steps / seconds, 1),
+        "failure_stages": out.stages,
+        "failure_reasons": out.reasons,
+        "steps_mean_success": round(float(np.mean(lengths)), 1) if lengths else None,
+        "contact_force_n": {
+            "p50": round(float(np.percentile(force, 50)), 2),
+            "p95": round(float(np.percentile(force, 95)), 2),
+            "max": round(float(force.max()), 2),
+        },
+        "refused_steps": out.refused,
+        "seconds": round(seconds, 1),
+    }
+
+
+def run(settings: EvaluateSettings) -> dict[str, Any]:
+    """Load, evaluate, print and write.
+
+    Raises:
+        ResipError: for a bad policy, task, count or output file.
+    """
+    if settings.episodes < 1:
+        raise ConfigError(f"--episodes: got {settings.episodes}, expected at least 1")
+    torch.set_num_threads(1)
+    policy = load_policy(settings.policy)
+    if policy.task.name != settings.task:
+        raise ConfigError(
+            f"{settings.policy} is a policy for {policy.task.name}, expected {settings.task}"
+        )
+    env = AssemblyEnv(
+        settings.task,
+        min(settings.envs, settings.episodes),
+        randomness=settings.randomness,
+        seed=settings.seed,
+        num_threads=settings.num_threads,
+        pool_size=1,
+    )
+    began = time.monotonic()
+    with Progress() as progress:
+        out = evaluate(policy, env, settings.episodes, settings.seed, progress)
+    figures = summarise(settings, out, time.monotonic() - began)
+    print(json.dumps(figures, indent=1))
+    if settings.json is not None:
+        write_json_atomically(settings.json, figures)
+    return figures
+
+
+def main() -> None:
+    """Command-line entry."""
+    try:
+        run(tyro.cli(EvaluateSettings, description=__doc__))
+    except ResipError as error:
+        raise SystemExit(f"training.evaluate: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("training.evaluate: interrupted; nothing was written") from None
+
+
+if __name__ == "__main__":
+    main()
