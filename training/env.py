@@ -9,6 +9,7 @@ Letters: N environments, D observation, K physics steps per policy step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
@@ -25,8 +26,11 @@ from resip_ros.core.geometry import Array, quat_wxyz_to_matrix, quat_wxyz_to_xyz
 from resip_ros.core.interpolation import stopping_segment
 from resip_ros.core.kinematics import forward, jacobian
 from resip_ros.core.limits import action_violations
-from resip_ros.core.observation import build_proprioception, build_state_observation
-from resip_ros.core.observation import observation_names
+from resip_ros.core.observation import (
+    build_proprioception,
+    build_state_observation,
+    observation_names,
+)
 from resip_ros.core.tasks import get_task, pair_assembled
 from resip_ros.sim.arm import FINGER_CLOSED_TARGET_M, FINGER_JOINTS, joint_control
 from resip_ros.sim.initial_states import InitialState, sample_initial_state
@@ -130,8 +134,9 @@ class AssemblyEnv:
         self.model = build_scene(task_name, self.config).compile()
         self._batch = Batch(self.model, num_envs, nthread=num_threads, persistent=True)
         self._threads = num_threads
-        for name in ("qpos", "qvel", "qacc_warmstart", "ctrl", "mocap_pos"):
-            setattr(self, f"_{name}", self._batch.bind(name))
+        bind: Callable[[str], Array] = self._batch.bind
+        self._qpos, self._qvel, self._ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
+        self._qacc_warmstart, self._mocap_pos = bind("qacc_warmstart"), bind("mocap_pos")
         self._path = CommandPath(self.config, num_envs)
         self._finger_target = np.zeros(num_envs)
         self._torque = np.zeros((num_envs, 7))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import yaml
@@ -131,13 +131,28 @@ _VECTOR_SIZES = {
 
 def _coerce(name: str, value: Any, source: str) -> Any:
     """YAML value to the field's type, or an error that names the field."""
+    expected = {"ik_iterations": "a whole number"}.get(name, "a number")
     try:
         if name in _VECTOR_SIZES:
-            return tuple(float(v) for v in value)
-        return int(value) if name == "ik_iterations" else float(value)
+            expected = "a list of numbers"
+            if isinstance(value, str):
+                raise TypeError(value)
+            return tuple(_number(v) for v in value)
+        number = _number(value)
+        if name == "ik_iterations":
+            if not number.is_integer():
+                raise ValueError(value)
+            return int(number)
+        return number
     except (TypeError, ValueError) as error:
-        expected = "a list of numbers" if name in _VECTOR_SIZES else "a number"
         raise ConfigError(f"{source}: {name}: got {value!r}, expected {expected}") from error
+
+
+def _number(value: Any) -> float:
+    """A number; YAML's yes and no are none, though Python would count them."""
+    if isinstance(value, bool):
+        raise TypeError(value)
+    return float(value)
 
 
 def load_control_config(path: Path | None = None) -> ControlConfig:
@@ -158,11 +173,14 @@ def load_control_config(path: Path | None = None) -> ControlConfig:
         raise ConfigError(
             f"{path}: expected a mapping of keys to values, got {type(data).__name__}"
         )
+    values = {str(key): value for key, value in cast("dict[object, object]", data).items()}
     names = {spec.name for spec in fields(ControlConfig)}
-    unknown, missing = sorted(set(data) - names), sorted(names - set(data))
+    unknown, missing = sorted(set(values) - names), sorted(names - set(values))
     if unknown or missing:
         raise ConfigError(
             f"{path}: unknown keys {unknown}, missing keys {missing}; "
             "the keys are the fields of resip_ros.core.config.ControlConfig"
         )
-    return ControlConfig(**{name: _coerce(name, data[name], str(path)) for name in data})
+    return ControlConfig(
+        **{name: _coerce(name, value, str(path)) for name, value in values.items()}
+    )

@@ -8,7 +8,10 @@ tau = K (q_ref - q) + D (dq_ref - dq), with gravity compensated. B arms or envir
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from resip_ros.core.action import decode_action
 from resip_ros.core.config import ControlConfig
@@ -30,7 +33,9 @@ class CommandPath:
         """(B, 7) rad/s at that point."""
         self._posture = np.asarray(config.home_joints)
 
-    def reset(self, ids: Array | slice, q: Array, dq: Array | float = 0.0) -> None:
+    def reset(
+        self, ids: NDArray[np.integer[Any]] | slice, q: Array, dq: Array | float = 0.0
+    ) -> None:
         """Start from reference q (b, 7) rad moving at dq (b, 7) rad/s."""
         self.q_ref[ids] = q
         self.dq_ref[ids] = dq

@@ -73,8 +73,8 @@ def matrix_to_quat_wxyz(rot: Array) -> Array:
         axis=-2,
     )
     best = np.argmax(squares, axis=-1)[..., None, None]
-    quat = np.take_along_axis(options, best, axis=-2)[..., 0, :]
-    quat = quat / np.linalg.norm(quat, axis=-1, keepdims=True)
+    chosen: Array = np.take_along_axis(options, best, axis=-2)[..., 0, :]
+    quat: Array = chosen / np.linalg.norm(chosen, axis=-1, keepdims=True)
     return np.where(quat[..., :1] < 0.0, -quat, quat)
 
 
@@ -139,7 +139,7 @@ def is_orthonormalisable(rot6d: Array, tolerance: float = 0.1) -> NDArray[np.boo
 def rot6d_to_matrix(rot6d: Array) -> Array:
     """Gram-Schmidt of two rows (..., 6) to R (..., 3, 3) (Zhou et al. 2019)."""
     rot6d = np.asarray(rot6d, dtype=np.float64)
-    first = rot6d[..., :3] / np.linalg.norm(rot6d[..., :3], axis=-1, keepdims=True)
-    second = rot6d[..., 3:] - (first * rot6d[..., 3:]).sum(-1, keepdims=True) * first
-    second = second / np.linalg.norm(second, axis=-1, keepdims=True)
+    first: Array = rot6d[..., :3] / np.linalg.norm(rot6d[..., :3], axis=-1, keepdims=True)
+    rest: Array = rot6d[..., 3:] - (first * rot6d[..., 3:]).sum(-1, keepdims=True) * first
+    second: Array = rest / np.linalg.norm(rest, axis=-1, keepdims=True)
     return np.stack([first, second, np.cross(first, second)], axis=-2)

@@ -27,9 +27,10 @@ _HAND_YAW = -np.pi / 4
 
 def _link_constants() -> tuple[Array, Array]:
     """Fixed part of each joint transform: Rx(alpha) (7, 3, 3) and its offset (7, 3) m."""
-    rots, offsets = [], []
+    rots: list[list[list[float]]] = []
+    offsets: list[list[float]] = []
     for a, d, alpha in zip(_DH_A_M, _DH_D_M, _DH_ALPHA, strict=True):
-        c, s = np.cos(alpha), np.sin(alpha)
+        c, s = float(np.cos(alpha)), float(np.sin(alpha))
         rots.append([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
         offsets.append([a, -s * d, c * d])
     return np.array(rots), np.array(offsets)

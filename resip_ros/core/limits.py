@@ -43,14 +43,17 @@ def action_violations(
     target, target_rot, _ = decode_action(safe)
     slack = config.workspace_overshoot_m
     low, high = np.asarray(config.workspace_min) - slack, np.asarray(config.workspace_max) + slack
+    outside = ((target < low) | (target > high)).any(-1)
+    distance: Array = np.linalg.norm(target - pos, axis=-1)
     turn = rotation_angle(target_rot @ rot.swapaxes(-1, -2))
-    return {
+    broken = {
         "finite": ~finite,
         "rotation": finite & ~rotates,
-        "workspace": rotates & ((target < low) | (target > high)).any(-1),
-        "jump": rotates & (np.linalg.norm(target - pos, axis=-1) > config.max_jump_m),
+        "workspace": rotates & outside,
+        "jump": rotates & (distance > config.max_jump_m),
         "turn": rotates & (turn > config.max_jump_rad),
     }
+    return {rule: np.asarray(bad) for rule, bad in broken.items()}
 
 
 def check_action(config: ControlConfig, action: Array, pos: Array, rot: Array) -> None:

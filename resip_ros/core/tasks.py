@@ -109,4 +109,4 @@ def pair_assembled(
     # target rotation is the identity: the cosine of row i with its target is R[i, i]
     aligned = (np.diagonal(rot, axis1=-2, axis2=-1) >= pair.min_row_cosine).all(-1)
     error = np.abs(pos[..., None, :] - np.asarray(pair.positions))
-    return aligned & (error <= pair.tolerance_m).all(-1).any(-1)
+    return np.asarray(aligned & (error <= pair.tolerance_m).all(-1).any(-1))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -92,7 +93,12 @@ def _set_collision(spec: mujoco.MjSpec, visual: bool) -> None:
     for body in spec.bodies:
         if not body.name.endswith("_finger"):
             continue
-        shared = dict(type=mujoco.mjtGeom.mjGEOM_BOX, contype=BIT_ROBOT, conaffinity=0, mass=0.0)
+        shared: dict[str, Any] = {
+            "type": mujoco.mjtGeom.mjGEOM_BOX,
+            "contype": BIT_ROBOT,
+            "conaffinity": 0,
+            "mass": 0.0,
+        }
         # pad face at y = 0 of the finger frame, tip 53.6 mm along z: the TCP is 45 mm along
         body.add_geom(
             name=f"{body.name}_pad",

@@ -13,7 +13,7 @@ import numpy as np
 
 from resip_ros.core.config import ControlConfig
 from resip_ros.core.errors import ResipError
-from resip_ros.core.geometry import Array
+from resip_ros.core.geometry import Array, matrix_to_quat_wxyz
 from resip_ros.core.tasks import TaskSpec
 from resip_ros.sim.arm import FINGER_JOINTS, HAND_ACTUATOR, joint_control
 from resip_ros.sim.one_leg import (
@@ -22,7 +22,6 @@ from resip_ros.sim.one_leg import (
     nominal_poses,
     sample_impulse_velocities,
 )
-from resip_ros.core.geometry import matrix_to_quat_wxyz
 
 _SETTLE_S = 1.0
 _AT_REST = 2e-3

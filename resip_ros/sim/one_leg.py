@@ -10,6 +10,7 @@ Dimensions and nominal poses: FurnitureBench square_table as used by ResiP.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -214,7 +215,11 @@ def _add_leg(spec: mujoco.MjSpec, name: str, meshes: list[str], timestep: float)
         conaffinity=BIT_ROBOT | BIT_BENCH | BIT_FIXTURE | BIT_TOP | BIT_LEG,
         **contact,
     )
-    stud = dict(pos=[0, 0, LEG_TIP_M], type=GEOM.mjGEOM_MESH, rgba=[0.75, 0.72, 0.68, 1])
+    stud: dict[str, Any] = {
+        "pos": [0, 0, LEG_TIP_M],
+        "type": GEOM.mjGEOM_MESH,
+        "rgba": [0.75, 0.72, 0.68, 1],
+    }
     for i, mesh in enumerate(meshes):
         body.add_geom(
             name=f"{name}_{mesh}",
@@ -258,7 +263,7 @@ def sample_impulse_velocities(
     side = 2 * TOP_HALF_M
     leg_length = LEG_END_M - LEG_TIP_M
     inertia_z = {"top": TOP_MASS_KG / 6 * side**2}
-    inertia_z |= {name: LEG_MASS_KG / 12 * (leg_length**2 + 0.03**2) for name in LEGS}
+    inertia_z |= dict.fromkeys(LEGS, LEG_MASS_KG / 12 * (leg_length**2 + 0.03**2))
     for name in ("top", *LEGS):
         top = name == "top"
         mass = TOP_MASS_KG if top else LEG_MASS_KG

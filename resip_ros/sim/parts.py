@@ -21,12 +21,12 @@ GEOM = mujoco.mjtGeom
 
 def contact_settings(timestep: float, friction: float) -> dict[str, Any]:
     """Stiff, well damped contact: time constant of two steps, sub-micrometre softness."""
-    return dict(
-        solref=[2 * timestep, 1.0],
-        solimp=[0.95, 0.99, 0.0005, 0.5, 2.0],
-        friction=[friction, 0.003, 1e-4],
-        condim=3,
-    )
+    return {
+        "solref": [2 * timestep, 1.0],
+        "solimp": [0.95, 0.99, 0.0005, 0.5, 2.0],
+        "friction": [friction, 0.003, 1e-4],
+        "condim": 3,
+    }
 
 
 @dataclass(frozen=True)

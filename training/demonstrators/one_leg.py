@@ -188,7 +188,7 @@ class Operator:
         self._quarter = max(range(4), key=self._downwardness)
         rot = self._grasp_rot(self.leg_rot)
         pos = self.leg + self.habits.grasp_along_m * self.leg_rot[:, 2]
-        return pos + [0, 0, 0.002] - above * rot[:, 2], rot
+        return pos + np.array([0, 0, 0.002]) - above * rot[:, 2], rot
 
     def _downwardness(self, quarter: int) -> float:
         face = self.leg_rot @ rotation_z(np.array(quarter * np.pi / 2))
@@ -226,7 +226,7 @@ class Operator:
         return pos, rot, "carry" if done else "lift"
 
     def _carry(self) -> tuple[Array, Array, str]:
-        goal, goal_rot = self._carry_pose(self.hole + [0, 0, self.habits.hover_m + 0.03])
+        goal, goal_rot = self._carry_pose(self.hole + np.array([0, 0, self.habits.hover_m + 0.03]))
         # stay up until the leg is upright and over the hole: its tip hangs below the hand
         away = np.linalg.norm((self.tip - self.hole)[:2]) > 0.03 or self.leg_rot[2, 2] < 0.9
         if away:
@@ -235,7 +235,7 @@ class Operator:
         return pos, rot, "align" if there and not away else "carry"
 
     def _align(self) -> tuple[Array, Array, str]:
-        goal, goal_rot = self._carry_pose(self.hole + [0, 0, self.habits.hover_m])
+        goal, goal_rot = self._carry_pose(self.hole + np.array([0, 0, self.habits.hover_m]))
         pos, rot, _ = self._towards(goal, goal_rot, slow=0.4)
         off = np.linalg.norm((self.tip - self.hole)[:2])
         tilt = np.arccos(np.clip(self.leg_rot[2, 2], -1, 1))
@@ -276,7 +276,7 @@ class Operator:
         return self.pos, self.rot, "retreat" if opened else "release"
 
     def _retreat(self) -> tuple[Array, Array, str]:
-        goal = self.leg + [0, 0, LEG_END_M] - 0.075 * self.rot[:, 2]
+        goal = self.leg + np.array([0, 0, LEG_END_M]) - 0.075 * self.rot[:, 2]
         pos, rot, there = self._towards(goal, self.rot)
         return pos, rot, "reach" if there else "retreat"
 
@@ -332,7 +332,7 @@ class Operator:
 
     def _turn(self) -> tuple[Array, Array, str]:
         yaw = self._hand_yaw() - self.habits.turn_rad
-        goal = self.pos + [0.0, 0.0, -self.habits.push_m]
+        goal = self.pos + np.array([0.0, 0.0, -self.habits.push_m])
         centre = self.hole[:2] + (self.pos - self.leg)[:2]
         goal[:2] += np.clip(centre - goal[:2], -0.001, 0.001)
         goal[2] -= THREAD.lead * self.habits.turn_rad / (2 * np.pi)
