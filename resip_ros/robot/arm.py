@@ -139,9 +139,13 @@ class FrankaArm:
             self._phase = Phase.FOLLOWING
 
     def reference(self) -> tuple[Array, Array]:
-        """End of the commanded reference: q (7,) rad and dq (7,) rad/s to plan from."""
+        """Where the next segment begins: q (7,) rad and dq (7,) rad/s to plan from.
+
+        The end of the last segment for a command in time, and where the arm coasts by now for
+        a late one.
+        """
         with self._lock:
-            return self._reference.end()
+            return self._reference.plan(self.state().time_s)
 
     def follow(self, segment: Segment) -> None:
         """Append a segment (of one arm) to the reference.

@@ -18,6 +18,9 @@ _HOMING_SPEED = 0.5
 """Peak joint speed of homing, rad/s: slow enough to step back from."""
 _MAX_LATENESS_S = 0.05
 """A segment this late still joins its predecessor; later ones start at their arrival."""
+_MAX_EARLINESS_S = 0.02
+"""A segment this early waits for its predecessor's end; earlier ones cut it short, or one late
+command would delay all that follow it."""
 _MAX_JUMP_RAD = 0.05
 """Largest step between the reference and a segment's start, rad; 30 N m at 600 N m/rad."""
 
@@ -69,6 +72,8 @@ class Reference:
         self._motion: Motion | None = None
         self._start_s = 0.0
         self._before: tuple[Motion, float] | None = None
+        self._plan: tuple[float, float] | None = None
+        """When the segment that was planned last begins, and when it was planned."""
         self._rest = np.array(config.home_joints)
         self._received_s = 0.0
         self._received_monotonic_s = 0.0
@@ -76,17 +81,24 @@ class Reference:
 
     def rest_at(self, q: Array) -> None:
         """Forget all motion; stay at q (7,)."""
-        self._motion, self._before = None, None
+        self._motion, self._before, self._plan = None, None, None
         self._rest = np.array(q)
         self._is_commanded = False
 
     def run(self, motion: Motion, now_s: float) -> None:
         """Replace everything by one motion that starts now."""
-        self._motion, self._start_s, self._before = motion, now_s, None
+        self._motion, self._start_s = motion, now_s
+        self._before, self._plan = None, None
         self._is_commanded = False
 
+    def plan(self, now_s: float) -> tuple[Array, Array]:
+        """Where the segment that is appended next begins: q (7,) rad and dq (7,) rad/s."""
+        start = self._join_time(now_s)
+        self._plan = start, now_s
+        return self.sample(start)
+
     def append(self, segment: Segment, now_s: float) -> None:
-        """Put a commanded segment behind the present one.
+        """Put a commanded segment behind the present one, where ``plan`` said just before.
 
         Raises:
             UnsafeCommand: not one arm, not finite, or far from the present reference.
@@ -96,7 +108,11 @@ class Reference:
         values = (segment.q_start, segment.dq_start, segment.q_end, segment.dq_end)
         if not all(np.isfinite(v).all() for v in values):
             raise UnsafeCommand("segment is not finite")
-        start = self._join_time(now_s)
+        plan, self._plan = self._plan, None
+        if plan is not None and now_s - plan[1] <= _MAX_LATENESS_S:
+            start = plan[0]
+        else:
+            start = self._join_time(now_s)
         q, _ = self.sample(start)
         jump = float(np.abs(segment.q_start[0] - q).max())
         if jump > _MAX_JUMP_RAD:
@@ -113,11 +129,11 @@ class Reference:
         self._is_commanded = True
 
     def _join_time(self, now_s: float) -> float:
-        """When a new segment begins: where the last one ends, unless that is too far from now."""
+        """When a new segment begins: where the last one ends, unless that is far from now."""
         if self._motion is None or not self._is_commanded:
             return now_s
         end = self._start_s + self._motion.duration_s
-        return end if -_MAX_LATENESS_S <= end - now_s <= self._motion.duration_s else now_s
+        return end if -_MAX_LATENESS_S <= end - now_s <= _MAX_EARLINESS_S else now_s
 
     def brake(self, now_s: float) -> None:
         """Come to rest along the present motion."""
@@ -139,13 +155,6 @@ class Reference:
     def is_at_rest(self, now_s: float) -> bool:
         """Whether the present motion has ended."""
         return self._motion is None or now_s >= self._start_s + self._motion.duration_s
-
-    def end(self) -> tuple[Array, Array]:
-        """Where the last motion ends: q (7,) and dq (7,)."""
-        if self._motion is None:
-            return self._rest.copy(), np.zeros(7)
-        q, dq = self._motion.sample(np.array([self._motion.duration_s]))
-        return q[0, 0], dq[0, 0]
 
     def sample(self, now_s: float) -> tuple[Array, Array]:
         """Reference q (7,) rad and dq (7,) rad/s at a time."""

@@ -54,6 +54,51 @@ def test_late_segment_meets_a_coasting_reference(reference: Reference) -> None:
     np.testing.assert_allclose(reference.sample(1.2)[0][0], 0.04)
 
 
+def follow_plan(reference: Reference, now_s: float, end: float, speed: float) -> None:
+    """Plans a segment of joint 1 as the bridge does, and appends it 3 ms later."""
+    q, dq = reference.plan(now_s)
+    target = np.r_[end, np.zeros(6)]
+    final = np.r_[speed, np.zeros(6)]
+    segment = Segment(q[None], dq[None], target[None], final[None], STEP_S)
+    reference.append(segment, now_s + 0.003)
+
+
+def test_late_plan_begins_where_the_reference_coasts(reference: Reference) -> None:
+    """80 ms late at 1 rad/s the reference has coasted on by 48 mrad: no jump and no refusal."""
+    reference.append(make_segment(0.0, 0.1, 1.0), 1.0)
+    late = 1.0 + STEP_S + 0.08
+    before = reference.sample(late)
+    assert before[0][0] == pytest.approx(0.1 + 0.08 - 0.5 * 10.0 * 0.08**2)
+    follow_plan(reference, late, 0.2, 0.5)
+    after = reference.sample(late)
+    np.testing.assert_allclose(after, before, atol=1e-9)
+    np.testing.assert_allclose(reference.sample(late + STEP_S)[0][0], 0.2)
+
+
+def test_plan_of_a_command_in_time_is_the_end_of_the_last(reference: Reference) -> None:
+    reference.append(make_segment(0.0, 0.02, 0.2), 1.0)
+    for now_s in (1.09, 1.1, 1.13):
+        q, dq = reference.plan(now_s)
+        np.testing.assert_allclose([q[0], dq[0]], [0.02, 0.2], atol=1e-9)
+
+
+def test_plan_holds_though_the_limit_passes_before_the_segment_comes(
+    reference: Reference,
+) -> None:
+    reference.append(make_segment(0.0, 0.1, 1.0), 1.0)
+    follow_plan(reference, 1.0 + STEP_S + 0.049, 0.2, 1.0)
+    np.testing.assert_allclose(reference.sample(1.2)[0][0], 0.2)
+
+
+def test_one_late_command_does_not_delay_the_next(reference: Reference) -> None:
+    reference.append(make_segment(0.0, 0.02, 0.2), 1.0)
+    follow_plan(reference, 1.18, 0.04, 0.2)
+    q, dq = reference.plan(1.2)
+    np.testing.assert_allclose((q, dq), reference.sample(1.2), atol=1e-9)
+    follow_plan(reference, 1.2, 0.06, 0.2)
+    np.testing.assert_allclose(reference.sample(1.3)[0][0], 0.06)
+
+
 def test_reference_that_runs_out_comes_to_rest(
     reference: Reference, config: ControlConfig
 ) -> None:
