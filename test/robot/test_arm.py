@@ -4,8 +4,11 @@ import time
 import numpy as np
 import pytest
 
+from resip_ros.core.action import encode_action
+from resip_ros.core.control import CommandPath
 from resip_ros.core.errors import UnsafeCommand
 from resip_ros.core.interpolation import Segment
+from resip_ros.core.kinematics import forward
 from resip_ros.robot.arm import FrankaArm
 from resip_ros.robot.arm_state import Phase
 from resip_ros.robot.connection import FaultKind, RobotUnavailable
@@ -78,6 +81,35 @@ def test_wave_is_tracked_then_watchdog_holds_and_stays(arm: FrankaArm) -> None:
     with pytest.raises(UnsafeCommand, match="no command came in time"):
         arm.follow(Segment(q[None], dq[None], q[None], dq[None], 0.1))
     assert arm.phase is Phase.HOLDING
+
+
+def follow_shaking(arm: FrankaArm, steps: int, late_s: float) -> np.ndarray:
+    """Random targets about the TCP, every eighth late; tracking errors (K,) rad meanwhile."""
+    rng = np.random.default_rng(0)
+    path = CommandPath(arm.config, 1)
+    begin = arm.state()
+    pos, rot = forward(begin.q)
+    centre = encode_action(pos, rot, np.array(-1.0))
+    errors = []
+    for k in range(steps):
+        wait_until(arm, begin.time_s + 0.1 * k + (late_s if k % 8 == 7 else 0.0))
+        target = centre + np.r_[rng.uniform(-0.03, 0.03, 9), 0.0]
+        q_ref, dq_ref = arm.reference()
+        path.reset(slice(None), q_ref, dq_ref)
+        measured = arm.state().q
+        arm.follow(path.step(target[None], measured[None]))
+        errors.append(np.abs(q_ref - measured).max())
+    return np.array(errors)
+
+
+def test_violent_and_late_commands_are_tracked(arm: FrankaArm) -> None:
+    """Without the acceleration limit the torque rate limit makes the arm swing ever wider."""
+    arm.home()
+    arm.wait_until_homed(20.0)
+    arm.enable()
+    errors = follow_shaking(arm, steps=40, late_s=0.08)
+    assert arm.phase is Phase.FOLLOWING
+    assert errors.max() < 0.04
 
 
 def test_homing_reaches_home(arm: FrankaArm) -> None:
