@@ -25,7 +25,7 @@ from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array, quat_wxyz_to_matrix, quat_wxyz_to_xyzw
 from resip_ros.core.interpolation import stopping_segment
 from resip_ros.core.kinematics import forward, jacobian
-from resip_ros.core.limits import action_violations
+from resip_ros.core.limits import action_violations, clip_reference
 from resip_ros.core.observation import (
     build_proprioception,
     build_state_observation,
@@ -37,6 +37,8 @@ from resip_ros.sim.initial_states import InitialState, sample_initial_state
 from resip_ros.sim.scene import build_scene
 
 _FORCE_FILTER_S = 0.02
+_CLIP_SUBSTEPS = 5
+"""The bridge clips its reference at 200 Hz; here every 10 ms, a multiple of the time step."""
 _THROWN_SPEED = 2.0
 _PARTS_LOW = np.array([0.0, -0.6, -0.02])
 _PARTS_HIGH = np.array([0.9, 0.6, 0.6])
@@ -271,15 +273,8 @@ class AssemblyEnv:
         pos, rot = forward(q)
         broken = action_violations(self.config, action, pos, rot)
         refused = np.any(list(broken.values()), axis=0)
-        control = self._controls(action, q, refused)
-        record = self._batch.rollout(
-            self._substeps,
-            control,
-            control_spec=mujoco.mjtState.mjSTATE_CTRL,
-            record=("qfrc_constraint",),
-        )
+        force, reflex = self._external_force(self._simulate(*self._references(action, q, refused)))
         self.t += 1
-        force, reflex = self._external_force(record["qfrc_constraint"][:, :, self._arm_dof])
         failure = self._failures(reflex)
         success = self._assembled() & (failure == "")
         terminated = success | (failure != "")
@@ -294,8 +289,10 @@ class AssemblyEnv:
             refused=refused,
         )
 
-    def _controls(self, action: Array, q: Array, refused: NDArray[np.bool_]) -> Array:
-        """Actuator controls (N, K, 8) of one policy step."""
+    def _references(
+        self, action: Array, q: Array, refused: NDArray[np.bool_]
+    ) -> tuple[Array, Array, Array]:
+        """References of one policy step: q and dq (N, K, 7), finger targets (N, K)."""
         path, config = self._path, self.config
         held = path.q_ref.copy(), path.dq_ref.copy()
         safe = np.where(refused[:, None], _hold_action(q), action)
@@ -304,10 +301,26 @@ class AssemblyEnv:
             stop = stopping_segment(held[0][refused], held[1][refused], config.hold_duration_s)
             q_ref[refused], dq_ref[refused] = stop.sample(self._reference_times)
             path.reset(np.flatnonzero(refused), stop.q_end)
-        control = np.empty((self.num_envs, self._substeps, 8))
-        control[:, :, :7] = joint_control(config, q_ref, dq_ref)
-        control[:, :, 7] = self._finger_controls(decode_action(safe)[2], refused)
-        return control
+        return q_ref, dq_ref, self._finger_controls(decode_action(safe)[2], refused)
+
+    def _simulate(self, q_ref: Array, dq_ref: Array, fingers: Array) -> Array:
+        """Physics of one policy step; constraint torques on the arm's joints (N, K, 7), N m."""
+        torques = []
+        for start in range(0, self._substeps, _CLIP_SUBSTEPS):
+            block = slice(start, start + _CLIP_SUBSTEPS)
+            q, dq = self._qpos[:, None, self._arm], self._qvel[:, None, self._arm_dof]
+            clipped = clip_reference(self.config, q_ref[:, block], dq_ref[:, block], q, dq)
+            control = np.empty((*clipped.shape[:2], 8))
+            control[:, :, :7] = joint_control(self.config, clipped, dq_ref[:, block])
+            control[:, :, 7] = fingers[:, block]
+            record = self._batch.rollout(
+                control.shape[1],
+                control,
+                control_spec=mujoco.mjtState.mjSTATE_CTRL,
+                record=("qfrc_constraint",),
+            )
+            torques.append(record["qfrc_constraint"][:, :, self._arm_dof])
+        return np.concatenate(torques, axis=1)
 
     def _finger_controls(self, command: Array, refused: NDArray[np.bool_]) -> Array:
         """Finger targets (N, K), m: a ramp at the gripper's speed, from the real opening."""

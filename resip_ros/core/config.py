@@ -44,7 +44,10 @@ class ControlConfig:
     """Largest change of a joint's speed per time between policy steps, rad/s^2. Keeps the
     controller below its torque-rate limit when a policy reverses every step."""
     leash_m: float
-    """The commanded position stays this close to the measured one, m. Bounds the force."""
+    """The commanded position stays this close to the measured one, m."""
+    max_tracking_torque: Vector
+    """Largest tracking torque of each joint (7), N m: the reference is clipped about the
+    measured joints at every renewal. Bounds the contact force."""
     leash_rad: float
     """The commanded rotation stays this close to the measured one, rad."""
     workspace_min: Vector
@@ -121,6 +124,7 @@ class ControlConfig:
 _VECTOR_SIZES = {
     "stiffness": NUM_JOINTS,
     "damping": NUM_JOINTS,
+    "max_tracking_torque": NUM_JOINTS,
     "home_joints": NUM_JOINTS,
     "joint_min": NUM_JOINTS,
     "joint_max": NUM_JOINTS,

@@ -94,6 +94,28 @@ def clip_to_workspace(config: ControlConfig, pos: Array) -> Array:
     return np.clip(pos, config.workspace_min, config.workspace_max)
 
 
+def clip_reference(
+    config: ControlConfig, q_ref: Array, dq_ref: Array, q: Array, dq: Array
+) -> Array:
+    """Joint references (..., 7), rad, moved to where the tracking torque is within bounds.
+
+    The torque K (q_ref - q) + D (dq_ref - dq) is clipped per joint and turned back into a
+    reference. In contact this bounds the force, while the leash still allows fast free motion
+    (reference clipping inside the control loop as in SERL, Luo et al. 2024).
+
+    Args:
+        config: Gives stiffness, damping and max_tracking_torque.
+        q_ref: References (..., 7), rad.
+        dq_ref: Reference velocities (..., 7), rad/s.
+        q: Measured joints (..., 7), rad.
+        dq: Measured velocities (..., 7), rad/s.
+    """
+    stiffness, limit = np.asarray(config.stiffness), np.asarray(config.max_tracking_torque)
+    damping = np.asarray(config.damping) * (dq_ref - dq)
+    torque = np.clip(stiffness * (q_ref - q) + damping, -limit, limit)
+    return q + (torque - damping) / stiffness
+
+
 def leash(
     config: ControlConfig, pos: Array, rot: Array, at: Array, at_rot: Array
 ) -> tuple[Array, Array]:

@@ -19,6 +19,7 @@ from resip_ros.core.config import ControlConfig
 from resip_ros.core.errors import UnsafeCommand
 from resip_ros.core.geometry import Array
 from resip_ros.core.interpolation import Segment
+from resip_ros.core.limits import clip_reference
 from resip_ros.robot.arm_state import ArmState, Fault, Phase, read_state
 from resip_ros.robot.connection import (
     CONNECT_TIMEOUT_S,
@@ -322,7 +323,8 @@ class FrankaArm:
         if not robot.is_in_control:
             robot.join_motion(timeout=0.0)  # raises what ended the control
             raise RobotUnavailable("control ended without an error")
-        now = robot.state.time.to_sec()
+        state = robot.state
+        now = state.time.to_sec()
         with self._lock:
             if self._phase is Phase.FOLLOWING and self._reference.is_stale(now):
                 self._reference.brake(now)
@@ -332,5 +334,7 @@ class FrankaArm:
             q, dq = self._reference.sample(now)
             if self._phase is Phase.HOMING and self._reference.is_at_rest(now):
                 self._phase = Phase.HOLDING
+            # the same bound on the contact force that the policy was trained with
+            q = clip_reference(self.config, q, dq, np.array(state.q), np.array(state.dq))
             motion.set_reference(franky.JointReference(q=q, dq=dq))
         return True
