@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,6 +81,9 @@ def _natural(text: str) -> int:
 
 def run_up(arguments: argparse.Namespace) -> int:
     """`resip up`."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # ends the nodes in order, as Ctrl-C does
+        signal.signal(number, signal.default_int_handler)
     # before the imports below, so that a mistyped task costs no seconds
     get_task(arguments.task)
     from rich.console import Console

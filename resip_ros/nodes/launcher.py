@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from resip_ros.core.errors import ResipError
+from resip_ros.nodes.node_main import PARENT_VARIABLE
 from resip_ros.nodes.table import Graph, NodeEntry, environment
 from resip_ros.nodes.topics import NAMESPACE
 
@@ -105,7 +106,7 @@ class Launcher:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=environment(os.environ),
+                env=environment(os.environ) | {PARENT_VARIABLE: str(os.getpid())},
                 process_group=0,
             )
         return RunningNode(entry, process, log)

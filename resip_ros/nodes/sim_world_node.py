@@ -99,7 +99,8 @@ class SimWorldNode(StackNode):
         if self._world is not None:
             statistics = self._world.statistics()
             self._world.stop()
-            self.get_logger().info(f"physics: {statistics}")
+            if statistics.ticks:
+                self.get_logger().info(f"physics: {statistics}")
 
     def _take_snapshot(self, snapshot: WorldSnapshot) -> None:
         """Called by the physics thread; leaves the work to the publishing thread."""

@@ -103,7 +103,8 @@ class FrankaArm:
             raise RobotUnavailable(f"arm at {self.address} is not connected; call connect first")
         try:
             return read_state(self._robot.state)
-        except (franky.NetworkException, franky.ProtocolException) as error:
+        except (franky.NetworkException, franky.ProtocolException, RuntimeError) as error:
+            # libfranka lets some of its sockets' errors through, which arrive as RuntimeError
             self._enter_fault(error)
             raise RobotUnavailable(f"arm at {self.address} was lost: {error}") from error
 

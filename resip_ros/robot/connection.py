@@ -37,7 +37,7 @@ class FaultKind(Enum):
 
 def classify_fault(error: BaseException) -> FaultKind:
     """Tell a lost connection from a reflex by franky's exception type."""
-    lost = (franky.NetworkException, franky.ProtocolException)
+    lost = (franky.NetworkException, franky.ProtocolException, RuntimeError)
     return FaultKind.NETWORK if isinstance(error, lost) else FaultKind.REFLEX
 
 
@@ -88,7 +88,8 @@ def connect_bounded(
             f"{what} at {address} speaks another protocol version than this libfranka: {error}; "
             "install the franky-control build that matches the robot's system image"
         ) from error
+    reason = str(error).strip().rstrip(".")
     raise RobotUnavailable(
-        f"{what} at {address} refused the connection: {str(error).strip()}; check the address, "
+        f"{what} at {address} refused the connection: {reason}; check the address, "
         "that the robot is on, and that FCI is activated in Desk"
     ) from error

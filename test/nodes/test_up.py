@@ -99,8 +99,9 @@ def test_full_disk_is_found_before_the_robot_moves(options, console, monkeypatch
         up.run(options, console)
 
 
-def test_interrupt_ends_every_node_and_keeps_a_result(ros_domain_id, options, tmp_path):
-    """Ctrl-C in a terminal: the command ends its nodes and says what it did."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_ends_every_node_and_keeps_a_result(ros_domain_id, options, number):
+    """Ctrl-C or a request to end: the command ends its nodes and says what it did."""
     command = [sys.executable, "-m", "resip_ros.cli", "up", "one_leg", "--headless"]
     command += ["--policy", str(options.policy), "--out", str(options.out)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -110,7 +111,7 @@ def test_interrupt_ends_every_node_and_keeps_a_result(ros_domain_id, options, tm
         assert time.monotonic() < deadline, "the episode did not start"
         assert process.poll() is None
         time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output.decode()
     document = json.loads((options.out / "result.json").read_text())

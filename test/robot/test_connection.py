@@ -44,4 +44,5 @@ def test_connect_bounded_returns_what_was_made() -> None:
 
 def test_lost_connection_and_reflex_are_told_apart() -> None:
     assert classify_fault(franky.NetworkException("x")) is FaultKind.NETWORK
+    assert classify_fault(RuntimeError("Net Exception")) is FaultKind.NETWORK
     assert classify_fault(franky.ControlException("x")) is FaultKind.REFLEX
