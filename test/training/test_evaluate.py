@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluation: every episode counted, its figures and file, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+from rich.progress import Progress
+
+from resip_ros.core.results import wilson_interval
+from resip_ros.policy.bundle import load_policy
+from training import evaluate as program
+from training.env import AssemblyEnv
+from training.evaluate import EvaluateSettings, evaluate, main, run, summarise
+from training.stages import STAGES
+
+KEYS = {
+    "task", "policy", "n", "successes", "success_rate", "ci95", "randomness", "perturb",
+    "env_steps_per_s", "failure_stages",
+}  # fmt: skip
+
+
+@pytest.fixture
+def short_episodes(monkeypatch):
+    """Episodes of 6 steps: the time limit is the only thing that is shortened."""
+    original = AssemblyEnv.__init__
+
+    def build(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        self.episode_steps = 6
+
+    monkeypatch.setattr(AssemblyEnv, "__init__", build)
+
+
+def _settings(policy, **more) -> EvaluateSettings:
+    return EvaluateSettings(policy, **({"episodes": 3, "envs": 2, "num_threads": 1} | more))
+
+
+def test_figures_of_three_episodes(tiny_base, tmp_path, short_episodes):
+    """Three episodes on two simulations: one slot is used twice."""
+    file = tmp_path / "figures.json"
+    figures = run(_settings(tiny_base, json=file))
+    assert json.loads(file.read_text()) == figures
+    assert set(figures) >= KEYS
+    assert figures["task"] == "one_leg"
+    assert (figures["n"], figures["successes"], figures["success_rate"]) == (3, 0, 0.0)
+    assert figures["ci95"] == list(wilson_interval(0, 3))
+    assert (figures["randomness"], figures["perturb"], figures["seed"]) == ("low", False, 1)
+    assert figures["failure_reasons"] == {"time limit": 3}
+    assert figures["failure_stages"] == {"grasp": 3}
+    assert figures["steps_mean_success"] is None
+    assert 0 <= figures["refused_steps"] <= 18
+    assert figures["env_steps_per_s"] > 0
+
+
+def _run_once(tiny_base, **more):
+    env = AssemblyEnv("one_leg", 2, seed=1, num_threads=1, pool_size=1)
+    env.episode_steps = 6
+    with Progress(disable=True) as progress:
+        return evaluate(load_policy(tiny_base), env, progress=progress, **more)
+
+
+def test_counts_add_up_and_repeat(tiny_base):
+    first, second = (_run_once(tiny_base, episodes=5, seed=3) for _ in range(2))
+    assert first == second
+    assert len(first.success) == len(first.steps) == len(first.force) == 5
+    assert first.steps == [6] * 5
+    assert first.env_steps == 30
+    assert sum(first.stages.values()) == sum(first.reasons.values()) == 5
+    assert set(first.stages) <= set(STAGES)
+
+
+class Scripted:
+    """Ends of episodes by script, through the fields that evaluation reads."""
+
+    def __init__(self, env: AssemblyEnv, ends: list[str]) -> None:
+        self.env, self.ends = env, ends
+
+    def install(self, monkeypatch) -> None:
+        original = self.env.step
+
+        def step(action):
+            result = original(action)
+            for slot in np.flatnonzero(self.env.t == 2):
+                end = self.ends.pop(0)
+                result.success[slot] = result.terminated[slot] = end == "success"
+                if end == "reflex":
+                    result.failure[slot], result.terminated[slot] = "reflex", True
+            return result
+
+        monkeypatch.setattr(self.env, "step", step)
+
+
+def test_successes_and_failures_are_told_apart(tiny_base, monkeypatch):
+    env = AssemblyEnv("one_leg", 1, seed=1, num_threads=1, pool_size=1)
+    env.episode_steps = 4
+    Scripted(env, ["success", "reflex", "", "success"]).install(monkeypatch)
+    with Progress(disable=True) as progress:
+        out = evaluate(load_policy(tiny_base), env, 4, 1, progress)
+    assert out.success == [True, False, False, True]
+    assert out.steps == [2, 2, 4, 2]
+    assert out.reasons == {"reflex": 1, "time limit": 1}
+    figures = summarise(_settings(tiny_base), out, 2.0)
+    assert figures["success_rate"] == 0.5
+    assert figures["ci95"] == list(wilson_interval(2, 4))
+    assert figures["steps_mean_success"] == 2.0
+    assert figures["env_steps_per_s"] == 5.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["POLICY", "--episodes", "0"], "--episodes: got 0, expected at least 1"),
+        (["POLICY", "--task", "lamp"], "policy for one_leg, expected lamp"),
+        (["POLICY", "--randomness", "huge"], "unknown randomness 'huge'"),
+        (["nothing"], "nothing"),
+    ],
+)
+def test_bad_input_is_one_line(tiny_base, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    words = [str(tiny_base) if word == "POLICY" else word for word in arguments]
+    monkeypatch.setattr("sys.argv", ["evaluate", *words, "--json", "out.json"])
+    with pytest.raises(SystemExit, match=message) as caught:
+        main()
+    assert str(caught.value).startswith("training.evaluate: ")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_interrupt_writes_nothing(tiny_base, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program, "evaluate", interrupt)
+    monkeypatch.setattr(
+        "sys.argv", ["evaluate", str(tiny_base), "--envs", "1", "--json", str(tmp_path / "a.json")]
+    )
+    with pytest.raises(SystemExit, match="interrupted; nothing was written"):
+        main()
+    assert not (tmp_path / "a.json").exists()

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rollouts: a plan lasts eight steps, restarts plan anew, slots do not mix."""
+
+import numpy as np
+import pytest
+import torch
+
+from resip_ros.policy.bundle import load_policy
+from training.rollout import PolicyRollout
+
+
+@pytest.fixture(scope="module")
+def policy(tiny_base):
+    return load_policy(tiny_base)
+
+
+@pytest.fixture
+def obs(rng):
+    values = rng.uniform(-0.5, 0.5, (3, 58))
+    values[:, 3:9] = [1, 0, 0, 0, 1, 0]
+    return values
+
+
+def _expected(policy, chunk, step):
+    return policy.compute_action(chunk[:, step], np.zeros_like(chunk[:, step]))
+
+
+def test_a_plan_lasts_eight_steps(policy, obs):
+    rollout, ids = PolicyRollout(policy, 3, seed=4), np.arange(3)
+    generator = torch.Generator().manual_seed(4)
+    for _ in range(2):
+        chunk = policy.base.predict_chunk(obs, generator)
+        for step in range(8):
+            np.testing.assert_array_equal(rollout.act(obs, ids), _expected(policy, chunk, step))
+
+
+def test_restart_plans_for_that_slot_only(policy, obs):
+    rollout, ids = PolicyRollout(policy, 3, seed=4), np.arange(3)
+    generator = torch.Generator().manual_seed(4)
+    first = policy.base.predict_chunk(obs, generator)
+    for _ in range(3):
+        rollout.act(obs, ids)
+    rollout.restart(np.array([1]))
+    fresh = policy.base.predict_chunk(obs[1:2], generator)
+    found = rollout.act(obs, ids)
+    np.testing.assert_array_equal(found[[0, 2]], _expected(policy, first[[0, 2]], 3))
+    np.testing.assert_array_equal(found[[1]], _expected(policy, fresh, 0))
+
+
+def test_only_the_given_slots_advance(policy, obs):
+    rollout = PolicyRollout(policy, 3, seed=4)
+    rollout.act(obs, np.arange(3))
+    kept = [rollout.act(obs[[2]], np.array([2])) for _ in range(3)]
+    assert np.abs(kept[0] - kept[2]).max() > 0
+    other = PolicyRollout(policy, 3, seed=4)
+    chunk = policy.base.predict_chunk(obs, torch.Generator().manual_seed(4))
+    other.act(obs, np.arange(3))
+    np.testing.assert_array_equal(
+        rollout.act(obs, np.arange(3))[:2], other.act(obs, np.arange(3))[:2]
+    )
+    np.testing.assert_array_equal(kept[2], _expected(policy, chunk[[2]], 3))
+
+
+def test_same_seed_same_actions(policy, obs):
+    ids = np.arange(3)
+    one, two, other = (PolicyRollout(policy, 3, seed=s).act(obs, ids) for s in (1, 1, 2))
+    np.testing.assert_array_equal(one, two)
+    assert np.abs(one - other).max() > 1e-3
