@@ -11,6 +11,7 @@ import numpy as np
 
 from resip_ros.core.config import ControlConfig
 from resip_ros.core.interpolation import Segment
+from resip_ros.core.limits import clip_reference
 from resip_ros.robot.arm import FrankaArm
 from resip_ros.robot.arm_state import Phase
 from resip_ros.robot.connection import FaultKind
@@ -19,6 +20,8 @@ from resip_ros.sim.arm import joint_control
 from resip_ros.sim.scene import build_scene
 
 STEP_S = 0.1
+CLIP_SUBSTEPS = 5
+"""As in training.env."""
 
 
 def make_segments(q: np.ndarray, steps: int) -> list[Segment]:
@@ -44,8 +47,11 @@ def run_training_law(
     joints, now = [], []
     for segment in segments:
         for k in range(round(STEP_S / model.opt.timestep)):
-            q_ref, dq_ref = segment.sample(np.array([k * model.opt.timestep]))
-            data.ctrl[:7] = joint_control(config, q_ref[0, 0], dq_ref[0, 0])
+            q_ref, dq_ref = (x[0, 0] for x in segment.sample(np.array([k * model.opt.timestep])))
+            if k % CLIP_SUBSTEPS == 0:
+                seen, seen_speed = data.qpos[:7].copy(), data.qvel[:7].copy()
+            q_ref = clip_reference(config, q_ref, dq_ref, seen, seen_speed)
+            data.ctrl[:7] = joint_control(config, q_ref, dq_ref)
             now.append(data.time)
             joints.append(data.qpos[:7].copy())
             mujoco.mj_step(model, data)
