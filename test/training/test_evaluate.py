@@ -70,6 +70,22 @@ def test_counts_add_up_and_repeat(tiny_base):
     assert set(first.stages) <= set(STAGES)
 
 
+def test_every_episode_starts_with_a_plan_of_its_own(tiny_base, monkeypatch):
+    policy, plans = load_policy(tiny_base), []
+    original = policy.base.predict_chunk
+
+    def predict(obs, generator):
+        plans.append(len(obs))
+        return original(obs, generator)
+
+    monkeypatch.setattr(policy.base, "predict_chunk", predict)
+    env = AssemblyEnv("one_leg", 1, seed=1, num_threads=1, pool_size=1)
+    env.episode_steps = 6
+    with Progress(disable=True) as progress:
+        evaluate(policy, env, 4, 1, progress)
+    assert plans == [1, 1, 1, 1]
+
+
 class Scripted:
     """Ends of episodes by script, through the fields that evaluation reads."""
 
@@ -86,6 +102,7 @@ class Scripted:
                 result.success[slot] = result.terminated[slot] = end == "success"
                 if end == "reflex":
                     result.failure[slot], result.terminated[slot] = "reflex", True
+                    result.force[slot] = 99.0
             return result
 
         monkeypatch.setattr(self.env, "step", step)
@@ -99,6 +116,8 @@ def test_successes_and_failures_are_told_apart(tiny_base, monkeypatch):
         out = evaluate(load_policy(tiny_base), env, 4, 1, progress)
     assert out.success == [True, False, False, True]
     assert out.steps == [2, 2, 4, 2]
+    assert out.force[1] == 99.0
+    assert max(out.force[0], *out.force[2:]) < 50.0, "a peak belongs to its own episode"
     assert out.reasons == {"reflex": 1, "time limit": 1}
     figures = summarise(_settings(tiny_base), out, 2.0)
     assert figures["success_rate"] == 0.5
