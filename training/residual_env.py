@@ -110,6 +110,7 @@ class ResidualEnv:
         alpha: float,
         seed: int,
         curriculum: Curriculum | None = None,
+        is_hopeless: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     ) -> None:
         """Wrap an env; call `reset` before the first step.
 
@@ -120,6 +121,8 @@ class ResidualEnv:
             alpha: Scale of the residual in normalised action space.
             seed: Seed of the base policy's sampling noise.
             curriculum: Chooses starts from stored states; all starts are fresh without it.
+            is_hopeless: Says for observations (N, D) and step counters (N,) which episodes
+                end as failures before the time limit; none without it.
         """
         self.env = env
         self.base = base
@@ -127,6 +130,7 @@ class ResidualEnv:
         self.alpha = np.float32(alpha)
         self.curriculum = curriculum
         self._build_input = build_input
+        self._is_hopeless = is_hopeless
         self._generator = torch.Generator().manual_seed(seed)
         self._plan: np.ndarray | None = None
         self._cursor = np.full(env.num_envs, base.action_steps)
@@ -171,6 +175,8 @@ class ResidualEnv:
         """Apply base plus residual (N, A, unscaled) and restart the envs that finished."""
         result = self.env.step(self.net_action(residual))
         terminated = np.asarray(result.terminated, bool)
+        if self._is_hopeless is not None:
+            terminated = terminated | self._is_hopeless(np.nan_to_num(result.obs), self.env.t)
         truncated = np.asarray(result.truncated, bool) & ~terminated
         self._steps += 1
         self._cursor += 1
@@ -226,7 +232,8 @@ class ResidualEnv:
 
     def _end(self, env: int, result: Any) -> EpisodeEnd:
         success = bool(result.success[env])
-        reason = str(result.failure[env]) or "timeout"
+        at_limit = int(self.env.t[env]) >= self.env.episode_steps
+        reason = str(result.failure[env]) or ("timeout" if at_limit else "hopeless")
         end = EpisodeEnd(
             env=env,
             success=success,

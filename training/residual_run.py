@@ -35,6 +35,7 @@ from training.residual_report import (
 )
 from training.residual_settings import Args, check_settings
 from training.residual_trainers import OffPolicyTrainer, PPOTrainer, Trainer
+from training.stages import is_fallen
 
 # Far from the small numbers that people pass as seeds of evaluations.
 TRAINING_SEED = 100_000
@@ -221,7 +222,11 @@ class Run:
             return residual_input(base.task, base.normalizer, obs, action, args.relative_features)
 
         curriculum = Curriculum(args.curriculum, env, seed) if with_curriculum else None
-        return ResidualEnv(env, base, build_input, args.alpha, seed, curriculum)
+
+        def is_hopeless(obs: np.ndarray, t: np.ndarray) -> np.ndarray:
+            return is_fallen(base.task, obs, t)
+
+        return ResidualEnv(env, base, build_input, args.alpha, seed, curriculum, is_hopeless)
 
     def _build_training_env(self) -> ResidualEnv:
         args = self.args

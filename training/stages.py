@@ -18,6 +18,8 @@ _INSERTED_M = 0.005
 _SCREWED_M = 0.012
 _UPRIGHT = 0.85
 _CAPTURE_M = 0.004
+_STANDING_BY = 150
+_LYING = 0.5
 
 
 def reached_stage(task: TaskSpec, obs: Array) -> NDArray[np.int64]:
@@ -40,3 +42,19 @@ def reached_stage(task: TaskSpec, obs: Array) -> NDArray[np.int64]:
     screwed = inside & (depth > _SCREWED_M)
     lifted = pos[..., 2] > _LIFTED_M
     return np.where(screwed, 3, np.where(inserted, 2, np.where(lifted, 1, 0)))
+
+
+def is_fallen(task: TaskSpec, obs: Array, t: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the leg lies although it should long stand, (...).
+
+    Demonstrations have it in the hole by step 130 at the latest. No demonstration shows how to
+    pick it up elsewhere, so training ends such episodes as failures instead of simulating them
+    to the time limit, which would be two thirds of all steps. Evaluations play them out.
+
+    Args:
+        task: one_leg.
+        obs: State observations (..., D), SI.
+        t: Step counters (...).
+    """
+    _, rot = body_pose(task, obs, task.pairs[0].child)
+    return (t > _STANDING_BY) & (rot[..., 2, 2] < _LYING)
