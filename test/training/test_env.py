@@ -167,7 +167,7 @@ def test_refused_action_stops_that_arm(env, fault):
     elif fault == "rotation":
         bad[0, 3:9] = 0.0
     else:
-        bad[0, 2] += 0.2
+        bad[0, 2] -= env.config.max_jump_m + 0.05
     moving = np.linalg.norm(env.observe()[0, 9:12])
     result = env.step(bad)
     assert result.refused.tolist() == [True, False]
