@@ -25,10 +25,14 @@ CLIP_SUBSTEPS = 5
 
 
 def make_segments(q: np.ndarray, steps: int) -> list[Segment]:
-    """A row of segments that swings all joints."""
+    """A row of segments that swings all joints, smoothly enough that the clip does not act.
+
+    Where it acts the two differ by a few mrad: the bridge clips every 5 ms, the env every 10.
+    """
     at, speed, segments = q[None].copy(), np.zeros((1, 7)), []
     for k in range(steps):
-        target = q + 0.05 * np.sin(1.2 * (k + 1) + np.arange(7))[None]
+        sides = np.where(np.arange(7) % 2, -1.0, 1.0)
+        target = (q + 0.06 * sides * (1.0 - np.cos(0.5 * (k + 1))))[None]
         mean = (target - at) / STEP_S
         segments.append(Segment(at, speed, target, mean, STEP_S))
         at, speed = target, mean
@@ -65,7 +69,7 @@ def test_motion_equals_that_of_the_training_model(arm: FrankaArm, world: Simulat
     while arm.state().time_s < settled:
         time.sleep(0.01)
     q, _ = arm.reference()
-    segments = make_segments(q, 8)
+    segments = make_segments(q, 12)
     arm.enable()
     begin, times, live = arm.state().time_s, [], []
     for k, segment in enumerate(segments):
@@ -76,9 +80,9 @@ def test_motion_equals_that_of_the_training_model(arm: FrankaArm, world: Simulat
             time.sleep(0.002)
     trained = run_training_law(world.config, q, segments, np.array(times))
     error = np.abs(np.array(live) - trained)
-    # 5 ms of reference hold and 1 ms of protocol at up to 1 rad/s
-    assert np.sqrt((error**2).mean()) < 4e-3
-    assert error.max() < 0.02
+    # 5 ms of reference hold and 1 ms of protocol at up to 0.3 rad/s
+    assert np.sqrt((error**2).mean()) < 2e-3
+    assert error.max() < 5e-3
 
 
 CLIENT = """
