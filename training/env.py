@@ -310,7 +310,7 @@ class AssemblyEnv:
             block = slice(start, start + _CLIP_SUBSTEPS)
             q, dq = self._qpos[:, None, self._arm], self._qvel[:, None, self._arm_dof]
             clipped = clip_reference(self.config, q_ref[:, block], dq_ref[:, block], q, dq)
-            control = np.empty((*clipped.shape[:2], 8))
+            control = np.empty((self.num_envs, clipped.shape[1], 8))
             control[:, :, :7] = joint_control(self.config, clipped, dq_ref[:, block])
             control[:, :, 7] = fingers[:, block]
             record = self._batch.rollout(
