@@ -47,8 +47,6 @@ _RELEASED_DEPTH = 0.006
 class Habits:
     """How one operator works in one episode."""
 
-    pace: float
-    """Factor on the speed of free motions."""
     step_m: float
     """Largest free translation per step."""
     step_rad: float
@@ -79,7 +77,6 @@ class Habits:
         """Draw an operator's habits for an episode."""
         pace = rng.uniform(0.8, 1.1)
         return Habits(
-            pace=pace,
             step_m=0.020 * pace,
             step_rad=0.20 * pace,
             tremor_m=rng.uniform(0.0003, 0.0009),
@@ -243,9 +240,8 @@ class Operator:
         return pos, rot, "insert" if good else "align"
 
     def _insert(self) -> tuple[Array, Array, str]:
-        below = min(-self.depth - 0.004, -self.habits.push_m) if self.depth < 0 else 0.0
-        below = below if self.depth < -0.002 else -self.habits.push_m
-        goal, goal_rot = self._carry_pose(np.array([*self.hole[:2], self.tip[2] + below]))
+        tip = np.array([*self.hole[:2], self.tip[2] - self.habits.push_m])
+        goal, goal_rot = self._carry_pose(tip)
         pos, rot, _ = self._towards(goal, goal_rot, slow=0.5)
         if self.depth > _RELEASED_DEPTH and self._steps > 8:
             return pos, rot, "start"

@@ -84,7 +84,7 @@ def test_gives_up_only_when_a_released_leg_has_fallen(env):
 
 def test_habits_differ_within_their_range(rng):
     habits = [Habits.sample(rng) for _ in range(50)]
-    paces = [h.pace for h in habits]
+    paces = [h.step_m / 0.020 for h in habits]
     assert 0.8 <= min(paces) < 0.85
     assert 1.05 < max(paces) <= 1.1
     assert all(h.step_m <= load_control_config().leash_m for h in habits)
