@@ -66,7 +66,7 @@ def train(config: BcConfig, until: int | None = None) -> dict[str, Any]:
         "total_steps": trainer.total_steps,
         "finished": trainer.step == trainer.total_steps,
         "episodes": trainer.data.num_episodes,
-        "windows": len(trainer.train_windows),
+        "windows": len(trainer.train_inputs),
         "parameters": sum(p.numel() for p in trainer.network.parameters()),
         "train_loss": float(np.mean(losses)) if losses else None,
         **trainer.validate(),

@@ -27,6 +27,8 @@ from resip_ros.policy.bundle import save_base
 from resip_ros.policy.card import BaseCard, Provenance
 from resip_ros.policy.networks import ConditionalUNet
 from resip_ros.policy.normalizer import Normalizer
+from resip_ros.policy.plan_range import PlanRange
+from resip_ros.policy.runtime import base_input
 from resip_ros.policy.sampler import add_noise, sample_ddim
 from training.dataset import ChunkWindows, Demonstrations, split_episodes
 from training.presets import BcPreset, get_preset
@@ -95,12 +97,18 @@ class BcTrainer:
         train_ids, val_ids = split_episodes(data.num_episodes, config.seed)
         self.normalizer = fit_normalizer(data, train_ids)
         horizon = self.preset.prediction_horizon
-        self.train_windows = ChunkWindows(data, self.normalizer, train_ids, horizon, config.device)
-        self.val_windows = ChunkWindows(data, self.normalizer, val_ids, horizon, config.device)
+        train = ChunkWindows.cut(data, self.normalizer, train_ids, horizon)
+        self.plan_range = None
+        if self.preset.plan_frame == "hand":
+            hand = self.normalizer.normalize_hand(train.obs)
+            self.plan_range = PlanRange.fit(train.plans, hand)
+        self.train_inputs, self.train_plans = self._encode(train)
+        self.val_windows = ChunkWindows.cut(data, self.normalizer, val_ids, horizon)
+        self.val_inputs, self.val_plans = self._encode(self.val_windows)
 
         torch.manual_seed(config.seed)
         self.network = ConditionalUNet(
-            self.normalizer.action_dim, self.normalizer.obs_dim, self.preset.network
+            self.normalizer.action_dim, self.train_inputs.shape[1], self.preset.network
         ).to(self.device)
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
@@ -133,9 +141,10 @@ class BcTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         index = torch.randint(
-            len(self.train_windows), (self.config.batch,), generator=self.generator
+            len(self.train_inputs), (self.config.batch,), generator=self.generator
         )
-        loss = self._noise_loss(self.network, self.train_windows, index, self.generator)
+        inputs, plans = self.train_inputs[index], self.train_plans[index]
+        loss = self._noise_loss(self.network, inputs, plans, self.generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -147,20 +156,28 @@ class BcTrainer:
         self.step += 1
         return loss.detach()
 
+    def _encode(self, windows: ChunkWindows) -> tuple[Tensor, Tensor]:
+        """What the network is given (W, Di) and what it denoises (W, T, Da)."""
+        task, features = get_task(self.config.task), self.preset.relative_features
+        inputs = base_input(task, self.normalizer, windows.obs, features)
+        plans = windows.plans
+        if self.plan_range is not None:
+            plans = self.plan_range.encode(plans, self.normalizer.normalize_hand(windows.obs))
+        return torch.from_numpy(inputs).to(self.device), torch.from_numpy(plans).to(self.device)
+
     def _noise_loss(
         self,
         network: ConditionalUNet,
-        windows: ChunkWindows,
-        index: Tensor,
+        inputs: Tensor,
+        plans: Tensor,
         generator: torch.Generator,
     ) -> Tensor:
-        """Mean squared error of the predicted noise over all T steps of the windows `index`."""
-        obs, action = windows.get(index)
+        """Mean squared error of the predicted noise over all T steps of the plans."""
         levels = self.preset.sampler.train_steps
-        step = torch.randint(levels, (len(index),), generator=generator).to(self.device)
-        noise = torch.randn(action.shape, generator=generator).to(self.device)
-        noisy = add_noise(action, noise, step, levels)
-        return functional.mse_loss(network(noisy, step, obs), noise)
+        step = torch.randint(levels, (len(inputs),), generator=generator).to(self.device)
+        noise = torch.randn(plans.shape, generator=generator).to(self.device)
+        noisy = add_noise(plans, noise, step, levels)
+        return functional.mse_loss(network(noisy, step, inputs), noise)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -171,32 +188,34 @@ class BcTrainer:
             demonstrated position over the steps that get executed).
         """
         generator = torch.Generator().manual_seed(_VALIDATION_SEED)
-        count = min(VALIDATION_WINDOWS, len(self.val_windows))
-        index = torch.linspace(0, len(self.val_windows) - 1, count).long()
+        count = min(VALIDATION_WINDOWS, len(self.val_inputs))
+        index = torch.linspace(0, len(self.val_inputs) - 1, count).long()
         losses, errors = [], []
         for part in index.split(256):
-            losses.append(self._noise_loss(self.ema, self.val_windows, part, generator).item())
-            obs, action = self.val_windows.get(part)
-            noise = torch.randn(action.shape, generator=generator).to(self.device)
+            inputs, plans = self.val_inputs[part], self.val_plans[part]
+            losses.append(self._noise_loss(self.ema, inputs, plans, generator).item())
+            noise = torch.randn(plans.shape, generator=generator).to(self.device)
 
-            def predict(noisy: Tensor, step: Tensor, obs: Tensor = obs) -> Tensor:
-                return self.ema(noisy, step, obs)
+            def predict(noisy: Tensor, step: Tensor, inputs: Tensor = inputs) -> Tensor:
+                return self.ema(noisy, step, inputs)
 
             sampler = self.preset.sampler
             plan = sample_ddim(predict, noise, sampler.timesteps, sampler.train_steps)
-            errors.append(self._position_error_mm(plan, action))
+            errors.append(self._position_error_mm(plan.cpu().numpy(), part.numpy()))
         weights = [len(part) for part in index.split(256)]
         return {
             "val_loss": float(np.average(losses, weights=weights)),
             "plan_error_mm": float(np.average(errors, weights=weights)),
         }
 
-    def _position_error_mm(self, plan: Tensor, action: Tensor) -> float:
+    def _position_error_mm(self, plan: NDArray[np.float32], rows: NDArray[np.int64]) -> float:
+        if self.plan_range is not None:
+            hand = self.normalizer.normalize_hand(self.val_windows.obs[rows])
+            plan = self.plan_range.decode(plan, hand)
         executed = slice(0, self.preset.action_horizon)
         denormalize = self.normalizer.denormalize_action
-        difference = denormalize(plan[:, executed].cpu().numpy()) - denormalize(
-            action[:, executed].cpu().numpy()
-        )
+        demonstrated = self.val_windows.plans[rows]
+        difference = denormalize(plan[:, executed]) - denormalize(demonstrated[:, executed])
         return float(np.linalg.norm(difference[..., :3], axis=-1).mean() * 1e3)
 
     def _identity(self) -> dict[str, Any]:
@@ -267,6 +286,8 @@ class BcTrainer:
             action_horizon=self.preset.action_horizon,
             network=self.preset.network,
             sampler=self.preset.sampler,
+            relative_features=self.preset.relative_features,
+            plan_frame=self.preset.plan_frame,
             provenance=Provenance(
                 command=describe_command(),
                 git_commit=describe_commit(),
@@ -276,7 +297,7 @@ class BcTrainer:
                 seed=self.config.seed,
             ),
         )
-        return save_base(self.config.out, card, self.normalizer, self.ema)
+        return save_base(self.config.out, card, self.normalizer, self.ema, self.plan_range)
 
 
 def fit_normalizer(data: Demonstrations, episodes: NDArray[np.int64]) -> Normalizer:

@@ -110,7 +110,7 @@ def collect(settings: CollectSettings, env: AssemblyEnv, progress: Progress) -> 
                 out.actions.append(np.array(attempt.actions))
                 progress.advance(bar)
             else:
-                reason = str(result.failure[slot]) or ("time limit" if ended else "part fell")
+                reason = str(result.failure[slot]) or ("time limit" if ended else "gave up")
                 key = f"{reason} in {attempt.operator.phase}"
                 out.failures[key] = out.failures.get(key, 0) + 1
         start([slot for slot in range(settings.envs) if slot not in running])

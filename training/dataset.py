@@ -19,10 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 import zarr
 from numpy.typing import NDArray
-from torch import Tensor
 
 from resip_ros.core.action import ACTION_NAMES
 from resip_ros.core.errors import ConfigError, DataError
@@ -220,37 +218,38 @@ def _check_attributes(path: Path, attrs: Mapping[str, object], task_name: str) -
             )
 
 
+@dataclass(frozen=True)
 class ChunkWindows:
     """Training pairs: one observation, and the actions from that step on.
 
     Every step of a demonstration conditions a window; past the end its last action repeats.
     """
 
-    def __init__(
-        self,
+    obs: NDArray[np.float32]
+    """(W, Do) raw."""
+    plans: NDArray[np.float32]
+    """(W, T, Da) normalised actions."""
+
+    @classmethod
+    def cut(
+        cls,
         data: Demonstrations,
         normalizer: Normalizer,
         episodes: NDArray[np.int64],
         horizon: int,
-        device: str = "cpu",
-    ) -> None:
-        """Normalise and hold the chosen episodes in memory."""
-        spans = data.spans(episodes)
-        self._steps = torch.cat([torch.arange(start, end) for start, end in spans])
-        self._lasts = torch.cat([torch.full((end - start,), end - 1) for start, end in spans])
-        self._offsets = torch.arange(horizon)
-        self._obs = torch.from_numpy(normalizer.normalize_obs(data.state_obs)).to(device)
-        self._action = torch.from_numpy(normalizer.normalize_action(data.action)).to(device)
+    ) -> ChunkWindows:
+        """Cut the windows of the chosen episodes."""
+        action = normalizer.normalize_action(data.action)
+        steps, rows = [], []
+        for start, end in data.spans(episodes):
+            first = np.arange(start, end)
+            steps.append(first)
+            rows.append(np.minimum(first[:, None] + np.arange(horizon), end - 1))
+        return cls(data.state_obs[np.concatenate(steps)], action[np.concatenate(rows)])
 
     def __len__(self) -> int:
         """Count windows, one a step."""
-        return len(self._steps)
-
-    def get(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Windows `index` (B,): normalised observation (B, Do), actions (B, T, Da)."""
-        step = self._steps[index]
-        rows = torch.minimum(step[:, None] + self._offsets, self._lasts[index][:, None])
-        return self._obs[step], self._action[rows]
+        return len(self.obs)
 
 
 def split_episodes(num_episodes: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

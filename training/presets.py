@@ -22,6 +22,10 @@ class BcPreset:
     sampler: SamplerSpec = field(default_factory=SamplerSpec)
     prediction_horizon: int = 32
     action_horizon: int = 8
+    relative_features: bool = False
+    """Condition on the parts' relative poses as well as on the state observation."""
+    plan_frame: str = "base"
+    """Denoise absolute actions, or (`hand`) their difference from the hand's present pose."""
     weight_decay: float = 1e-6
     warmup_steps: int = 500
 
@@ -29,9 +33,20 @@ class BcPreset:
 def small_preset() -> BcPreset:
     """1.2 M parameters, for 2 CPU cores: about 0.13 s a step, 0.3 % of the paper's arithmetic."""
     network = UNetSpec(
-        down_dims=(64, 96, 128), kernel_size=3, groups=8, step_embed_dim=64, activation="silu"
+        down_dims=(64, 96, 128),
+        kernel_size=3,
+        groups=8,
+        step_embed_dim=64,
+        activation="silu",
+        encoder_dim=256,
     )
-    return BcPreset(network=network, learning_rate=1e-3, steps=20_000)
+    return BcPreset(
+        network=network,
+        learning_rate=1e-3,
+        steps=20_000,
+        relative_features=True,
+        plan_frame="hand",
+    )
 
 
 def paper_preset() -> BcPreset:

@@ -233,6 +233,7 @@ class Run:
         seed = TRAINING_SEED + 1000 * args.seed + self.resumes
         offpolicy = args.algo == "offpolicy"
         env = self._build_residual_env(args.envs, seed, min(4 * args.envs, 256), offpolicy)
+        env.env.episode_steps = args.episode_steps or env.env.episode_steps
         env.reset()
         half = args.alpha * 0.5 * (base_range(self.base))
         x, y, z = 1000 * half[:3]

@@ -46,6 +46,9 @@ class Args:
     """Give the residual the part's pose in the hand and in the target."""
     randomness: str = "low"
     """Spread of the initial states."""
+    episode_steps: int | None = None
+    """Training episodes are cut off after this many steps, their value bootstrapped; by default
+    the task's limit, which evaluations always use."""
     seed: int = 0
     """Seed of the run."""
     parallel: bool = True
@@ -73,6 +76,8 @@ class Args:
             raise ConfigError(f"num_threads must be at least 1, got {self.num_threads}")
         if self.envs < 1 or self.eval_episodes < 1:
             raise ConfigError("envs and eval_episodes must be at least 1")
+        if self.episode_steps is not None and self.episode_steps < 1:
+            raise ConfigError(f"episode_steps must be at least 1, got {self.episode_steps}")
         if not 0 < self.alpha <= 1:
             raise ConfigError(f"alpha must lie in (0, 1], got {self.alpha}")
 
@@ -104,6 +109,7 @@ class Args:
             "alpha": self.alpha,
             "relative_features": self.relative_features,
             "randomness": self.randomness,
+            "episode_steps": self.episode_steps,
             "seed": self.seed,
             "eval_episodes": self.eval_episodes,
             "learner": dataclasses.asdict(learner),

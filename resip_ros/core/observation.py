@@ -92,8 +92,8 @@ def body_pose(task: TaskSpec, obs: Array, body: str) -> tuple[Array, Array]:
     return obs[..., start : start + 3], quat_xyzw_to_matrix(obs[..., start + 3 : start + 7])
 
 
-def relative_feature_names(task: TaskSpec) -> tuple[str, ...]:
-    """Names of the entries of ``build_relative_features``."""
+def part_feature_names(task: TaskSpec) -> tuple[str, ...]:
+    """Names of the entries of ``build_part_features``."""
     xyz = "xyz"
     return (
         *(f"tip_in_hole_coarse_{a}" for a in xyz),
@@ -107,16 +107,17 @@ def relative_feature_names(task: TaskSpec) -> tuple[str, ...]:
         *(f"{task.hand_part}_axis_in_hand_{a}" for a in xyz),
         "grasp_yaw4_cos",
         "grasp_yaw4_sin",
-        *(f"base_move_{a}" for a in xyz),
-        *(f"base_turn_{a}" for a in xyz),
     )
+
+
+def relative_feature_names(task: TaskSpec) -> tuple[str, ...]:
+    """Names of the entries of ``build_relative_features``."""
+    moves = (f"base_{kind}_{axis}" for kind in ("move", "turn") for axis in "xyz")
+    return (*part_feature_names(task), *moves)
 
 
 def build_relative_features(task: TaskSpec, obs: Array, base_action: Array) -> Array:
     """Part in target, part in hand, base target from hand: scaled to order one and clipped.
-
-    What a correction depends on, which an MLP otherwise has to learn as small differences of
-    large numbers. Target: the goal of the pair nearest to the part's tip.
 
     Args:
         task: Gives the pair and the part in hand.
@@ -125,6 +126,27 @@ def build_relative_features(task: TaskSpec, obs: Array, base_action: Array) -> A
 
     Returns:
         (..., F) in the order of ``relative_feature_names``.
+    """
+    obs = np.asarray(obs, dtype=np.float64)
+    ee_pos, ee_rot = obs[..., :3], rot6d_to_matrix(obs[..., 3:9])
+    turn = rot6d_to_matrix(base_action[..., 3:9]) @ ee_rot.swapaxes(-1, -2)
+    moves = [(base_action[..., :3] - ee_pos) / 0.01, matrix_to_rotvec(turn) / 0.1]
+    moves = np.clip(np.concatenate(moves, axis=-1), -_CLIP, _CLIP)
+    return np.concatenate([build_part_features(task, obs), moves], axis=-1)
+
+
+def build_part_features(task: TaskSpec, obs: Array) -> Array:
+    """Part in target, part in hand: scaled to order one and clipped.
+
+    What an action depends on, which a network otherwise has to learn as small differences of
+    large numbers. Target: the goal of the pair nearest to the part's tip.
+
+    Args:
+        task: Gives the pair and the part in hand.
+        obs: Raw state observation (..., D), SI.
+
+    Returns:
+        (..., F) in the order of ``part_feature_names``.
     """
     obs = np.asarray(obs, dtype=np.float64)
     pair = task.pairs[0]
@@ -153,7 +175,5 @@ def build_relative_features(task: TaskSpec, obs: Array, base_action: Array) -> A
         in_hand / _FINE_M,
         (to_hand @ part_rot[..., :, 2:])[..., 0],
         np.stack([np.cos(grasp), np.sin(grasp)], axis=-1),
-        (base_action[..., :3] - ee_pos) / 0.01,
-        matrix_to_rotvec(rot6d_to_matrix(base_action[..., 3:9]) @ to_hand) / 0.1,
     ]
     return np.clip(np.concatenate(features, axis=-1), -_CLIP, _CLIP)

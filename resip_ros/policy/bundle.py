@@ -23,6 +23,7 @@ import yaml
 from torch import Tensor, nn
 
 from resip_ros.core.errors import CheckpointMismatch, DataError, ResipError
+from resip_ros.core.tasks import get_task
 from resip_ros.policy.card import (
     BaseCard,
     Card,
@@ -33,10 +34,12 @@ from resip_ros.policy.card import (
 )
 from resip_ros.policy.networks import ConditionalUNet, build_residual_actor
 from resip_ros.policy.normalizer import Normalizer
+from resip_ros.policy.plan_range import PlanRange
 from resip_ros.policy.runtime import (
     AssemblyPolicy,
     BasePolicy,
     ResidualPolicy,
+    base_input_dim,
     residual_input_dim,
 )
 
@@ -44,6 +47,7 @@ CARD_FILE = "card.yaml"
 WEIGHTS_FILE = "weights.safetensors"
 _NETWORK = "network."
 _NORMALIZER = "normalizer."
+_PLAN_RANGE = "plan_range."
 _KINDS = {BaseCard: "base", ResidualCard: "residual"}
 C = TypeVar("C", BaseCard, ResidualCard)
 
@@ -54,9 +58,20 @@ def hash_bytes(payload: bytes) -> str:
 
 
 def save_base(
-    directory: Path, card: BaseCard, normalizer: Normalizer, network: nn.Module
+    directory: Path,
+    card: BaseCard,
+    normalizer: Normalizer,
+    network: nn.Module,
+    plan_range: PlanRange | None = None,
 ) -> BaseCard:
-    """Write a base bundle: weights as float16 (computed in float32), normaliser as float32.
+    """Write a base bundle: weights as float16 (computed in float32), ranges as float32.
+
+    Args:
+        directory: Bundle to write or replace.
+        card: What the policy is.
+        normalizer: Of observations and actions.
+        network: The denoiser.
+        plan_range: Needed if the card's plan_frame is `hand`.
 
     Returns:
         The card with its hashes filled in.
@@ -64,6 +79,9 @@ def save_base(
     tensors = {_NETWORK + k: v.half() for k, v in network.state_dict().items()}
     for field in dataclasses.fields(normalizer):
         tensors[_NORMALIZER + field.name] = torch.from_numpy(getattr(normalizer, field.name))
+    if plan_range is not None:
+        tensors[_PLAN_RANGE + "low"] = torch.from_numpy(plan_range.low)
+        tensors[_PLAN_RANGE + "high"] = torch.from_numpy(plan_range.high)
     return save_bundle(
         directory, dataclasses.replace(card, normalizer_hash=normalizer.hash), tensors
     )
@@ -148,9 +166,22 @@ def load_base(directory: Path, device: str = "cpu") -> BasePolicy:
             f"{normalizer.action_dim} action dimensions, card names {len(card.observation)} and "
             f"{len(card.action)}"
         )
-    network = ConditionalUNet(len(card.action), len(card.observation), card.network)
-    _load_weights(directory, network, tensors)
-    return BasePolicy(card, normalizer, network, device)
+    try:
+        plan_range = _pop_plan_range(tensors)
+        input_dim = base_input_dim(get_task(card.task), normalizer, card.relative_features)
+        network = ConditionalUNet(len(card.action), input_dim, card.network)
+        _load_weights(directory, network, tensors)
+        return BasePolicy(card, normalizer, network, device, plan_range)
+    except DataError as error:
+        raise CheckpointMismatch(f"bundle {directory}: {error}") from error
+
+
+def _pop_plan_range(tensors: dict[str, Tensor]) -> PlanRange | None:
+    low = tensors.pop(_PLAN_RANGE + "low", None)
+    high = tensors.pop(_PLAN_RANGE + "high", None)
+    if low is None or high is None:
+        return None
+    return PlanRange(low.float().numpy(), high.float().numpy())
 
 
 def load_residual(directory: Path, base: BasePolicy, device: str = "cpu") -> ResidualPolicy:

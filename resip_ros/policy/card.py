@@ -18,6 +18,7 @@ from resip_ros.policy.sampler import SamplerSpec
 
 SCHEMA_VERSION = 1
 BOUNDS = ("tanh", "none")
+PLAN_FRAMES = ("base", "hand")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class BaseCard:
     network: UNetSpec
     sampler: SamplerSpec
     provenance: Provenance
+    relative_features: bool = False
+    """Whether `build_part_features` is part of the input."""
+    plan_frame: str = "base"
+    """What the network denoises: `base`, normalised actions as in the paper, or `hand`, their
+    difference from the hand's present pose (see `PlanRange`)."""
     observation_horizon: int = 1
     normalizer_hash: str = ""
     """Filled in when the bundle is saved."""
@@ -74,6 +80,10 @@ class BaseCard:
     def __post_init__(self) -> None:
         """Refuse values this package cannot run."""
         _check_common(self)
+        if self.plan_frame not in PLAN_FRAMES:
+            raise ConfigError(
+                f"plan_frame must be one of {', '.join(PLAN_FRAMES)}, got {self.plan_frame!r}"
+            )
         if self.observation_horizon != 1:
             raise ConfigError(f"observation_horizon must be 1, got {self.observation_horizon}")
         if not 1 <= self.action_horizon <= self.prediction_horizon:

@@ -92,6 +92,16 @@ class Normalizer:
         """Scale raw actions (..., Da) to [-1, 1]; values outside the range stay outside."""
         return _scale(action, self.action_min, self.action_max).astype(np.float32)
 
+    def normalize_hand(self, obs: Float64 | Float32) -> Float32:
+        """Normalised action (..., Da) that asks for the hand's present pose, gripper 0.
+
+        The observation (..., Do) begins with the 9 entries of a pose, as the action does.
+        """
+        hand = np.zeros((*np.shape(obs)[:-1], self.action_dim), np.float32)
+        pose = slice(0, 9)
+        hand[..., pose] = _scale(obs[..., pose], self.action_min[pose], self.action_max[pose])
+        return hand
+
     def denormalize_action(self, action: Float64 | Float32) -> Float64:
         """Turn normalised actions (..., Da) into SI units."""
         low = self.action_min.astype(np.float64)

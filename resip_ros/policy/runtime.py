@@ -15,15 +15,47 @@ import torch
 from numpy.typing import NDArray
 
 from resip_ros.core.errors import DataError
-from resip_ros.core.observation import build_relative_features, relative_feature_names
+from resip_ros.core.observation import (
+    build_part_features,
+    build_relative_features,
+    part_feature_names,
+    relative_feature_names,
+)
 from resip_ros.core.tasks import TaskSpec, get_task
 from resip_ros.policy.card import BaseCard, ResidualCard
 from resip_ros.policy.networks import ConditionalUNet
 from resip_ros.policy.normalizer import Normalizer
+from resip_ros.policy.plan_range import PlanRange
 from resip_ros.policy.sampler import sample_ddim
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+
+
+def base_input_dim(task: TaskSpec, normalizer: Normalizer, relative_features: bool) -> int:
+    """Size of `base_input`."""
+    return normalizer.obs_dim + (len(part_feature_names(task)) if relative_features else 0)
+
+
+def base_input(
+    task: TaskSpec, normalizer: Normalizer, obs: Float64 | Float32, relative_features: bool
+) -> Float32:
+    """Build what conditions the base's denoiser; the one definition, in training and on the robot.
+
+    Args:
+        task: says which bodies the part features compare.
+        normalizer: the base's.
+        obs: (B, D) raw observation, SI, base frame.
+        relative_features: whether to append `build_part_features`.
+
+    Returns:
+        (B, `base_input_dim`): clamped normalised observation, features.
+    """
+    normalized = normalizer.normalize_obs(obs)
+    if not relative_features:
+        return normalized
+    features = build_part_features(task, np.asarray(obs, dtype=np.float64))
+    return np.concatenate([normalized, features.astype(np.float32)], axis=-1)
 
 
 def residual_input_dim(task: TaskSpec, normalizer: Normalizer, relative_features: bool) -> int:
@@ -68,8 +100,15 @@ class BasePolicy:
         normalizer: Normalizer,
         network: ConditionalUNet,
         device: str = "cpu",
+        plan_range: PlanRange | None = None,
     ) -> None:
-        """Take over a trained network; it is frozen from here on."""
+        """Take over a trained network; it is frozen from here on.
+
+        Raises:
+            DataError: if the plan range is not what the card's plan_frame needs.
+        """
+        _check_plan_range(card, plan_range)
+        self._plan_range = plan_range
         self.card = card
         self.task = get_task(card.task)
         self.normalizer = normalizer
@@ -104,7 +143,8 @@ class BasePolicy:
             (len(obs), self.horizon, self.normalizer.action_dim),
             generator=generator or self._generator,
         ).to(self._device)
-        condition = torch.from_numpy(self.normalizer.normalize_obs(obs)).to(self._device)
+        condition = base_input(self.task, self.normalizer, obs, self.card.relative_features)
+        condition = torch.from_numpy(condition).to(self._device)
         with torch.inference_mode():
             chunk = sample_ddim(
                 lambda noisy, step: self._network(noisy, step, condition),
@@ -112,7 +152,10 @@ class BasePolicy:
                 self.card.sampler.timesteps,
                 self.card.sampler.train_steps,
             )
-        return chunk.cpu().numpy()
+        plan = chunk.cpu().numpy()
+        if self._plan_range is None:
+            return plan
+        return self._plan_range.decode(plan, self.normalizer.normalize_hand(obs))
 
 
 class ResidualPolicy:
@@ -180,6 +223,17 @@ class AssemblyPolicy:
     def compute_action(self, base_action_norm: Float32, correction: Float32) -> Float64:
         """Net action (B, A) in SI units: base plus correction, de-normalised once."""
         return self.normalizer.denormalize_action(base_action_norm + correction)
+
+
+def _check_plan_range(card: BaseCard, plan_range: PlanRange | None) -> None:
+    if (plan_range is not None) != (card.plan_frame == "hand"):
+        what = "no plan range" if plan_range is None else "a plan range"
+        raise DataError(
+            f"plan_frame is {card.plan_frame}, but there is {what}; use a bundle as it was saved"
+        )
+    expected = (card.prediction_horizon, len(card.action))
+    if plan_range is not None and plan_range.low.shape != expected:
+        raise DataError(f"plan range is {plan_range.low.shape}, expected {expected}")
 
 
 def _check_input(name: str, values: NDArray[np.floating], dim: int) -> NDArray[np.floating]:

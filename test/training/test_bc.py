@@ -24,9 +24,17 @@ TINY = BcPreset(
 )
 
 
-@pytest.fixture(autouse=True)
-def _tiny_preset(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bc_trainer, "get_preset", lambda _name: TINY)
+HAND = dataclasses.replace(
+    TINY,
+    network=dataclasses.replace(TINY.network, encoder_dim=16),
+    relative_features=True,
+    plan_frame="hand",
+)
+
+
+@pytest.fixture(autouse=True, params=[TINY, HAND], ids=["absolute", "hand"])
+def _tiny_preset(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    monkeypatch.setattr(bc_trainer, "get_preset", lambda _name: request.param)
 
 
 @pytest.fixture

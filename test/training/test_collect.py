@@ -65,7 +65,7 @@ def _settings(tmp_path, **more) -> CollectSettings:
 
 
 def test_all_attempts_are_counted_and_nothing_is_written(tmp_path, resting):
-    with pytest.raises(ResipError, match=r"no attempt of 5 succeeded.*part fell in rest.*nothing"):
+    with pytest.raises(ResipError, match=r"no attempt of 5 succeeded.*gave up in rest.*nothing"):
         run(_settings(tmp_path, max_attempts=5))
     assert len(resting) == 5
     assert len(set(resting)) == 5, "every attempt has an operator of its own"
@@ -108,7 +108,7 @@ def test_successes_are_recorded_as_performed(tmp_path, resting, successful, caps
     assert summary["episodes"] == 3
     assert summary["attempts"] == len(resting)
     assert summary["success_rate"] == pytest.approx(3 / len(resting))
-    assert summary["failures"] == {"part fell in rest": len(resting) - 3}
+    assert summary["failures"] == {"gave up in rest": len(resting) - 3}
 
 
 def test_too_few_successes_are_kept_and_reported(tmp_path, resting, successful):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import zarr
 
 from resip_ros.core.errors import DataError
@@ -126,10 +125,10 @@ def test_episodes_must_have_as_many_actions_as_observations() -> None:
 
 def test_every_step_conditions_a_window_and_the_last_action_repeats(data: Demonstrations) -> None:
     normalizer = Normalizer.fit(data.state_obs, data.action)
-    windows = ChunkWindows(data, normalizer, np.array([0, 2]), horizon=8)
+    windows = ChunkWindows.cut(data, normalizer, np.array([0, 2]), horizon=8)
     assert len(windows) == LENGTHS[0] + LENGTHS[2]
-    obs, action = windows.get(torch.arange(len(windows)))
-    all_obs = normalizer.normalize_obs(data.state_obs)
+    obs, action = windows.obs, windows.plans
+    all_obs = data.state_obs
     all_action = normalizer.normalize_action(data.action)
     row = 0
     for start, end in ((0, 5), (45, 52)):

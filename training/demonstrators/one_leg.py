@@ -37,10 +37,12 @@ _HOLE = np.array([-HOLE_M, HOLE_M, TOP_HALF_THICK_M])
 _GRASPED_WIDTH = 0.0335
 _OPEN_WIDTH = 0.055
 _STROKE = np.pi
-_START_YAW = np.radians(60.0)
-_ENGAGED_YAW = np.radians(-15.0)
+_START_YAW = np.radians(145.0)
+_ENGAGED_YAW = np.radians(55.0)
+_HALFWAY_YAW = np.radians(60.0)
 _FREE_PHASES = ("retreat", "reach", "surround", "clamp", "open", "unwind")
 _RELEASED_DEPTH = 0.006
+_PATIENCE = 90
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,9 @@ class Operator:
 
     @property
     def gave_up(self) -> bool:
-        """Whether the leg fell over after it was let go: this operator stops there."""
-        return self.phase in _FREE_PHASES and self.leg_rot[2, 2] < 0.7
+        """Whether this operator stops: the leg fell over after it was let go, or nothing moves."""
+        fallen = self.phase in _FREE_PHASES and self.leg_rot[2, 2] < 0.7
+        return fallen or self._steps > _PATIENCE
 
     def act(self, obs: Array) -> Array:
         """Action (10,) for the state observation (58,), both SI."""
@@ -194,7 +197,11 @@ class Operator:
     def _carry_pose(self, tip: Array) -> tuple[Array, Array]:
         """Hand pose that puts the held leg upright with its tip at ``tip``."""
         yaw = np.arctan2(self.top_rot[1, 0], self.top_rot[0, 0]) - self._quarter * np.pi / 2
-        yaw += _START_YAW if self._thread_yaw is None else self._thread_yaw
+        if self._thread_yaw is not None:
+            yaw += self._thread_yaw
+        else:
+            # by way of a half turn's middle, or the wrist might turn into its stop
+            yaw += _START_YAW if self.leg_rot[2, 2] > 0.8 else _HALFWAY_YAW
         upright = rotation_z(np.array(yaw))
         in_leg = self.leg_rot.T @ (self.pos - self.leg)
         hand_in_leg = self.leg_rot.T @ self.rot
@@ -252,7 +259,7 @@ class Operator:
         self._thread_yaw = self._held_yaw() - 0.7 * self.habits.turn_rad
         tip = np.array([*self.hole[:2], self.tip[2] - self.habits.push_m])
         pos, rot, _ = self._towards(*self._carry_pose(tip))
-        turned = self._held_yaw() < _ENGAGED_YAW or self._steps > 40
+        turned = self._held_yaw() < _ENGAGED_YAW or self._steps > 60
         return pos, rot, "level" if turned else "start"
 
     def _held_yaw(self) -> float:
