@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from dataclasses import dataclass
@@ -17,11 +16,10 @@ from resip_ros.core.chunking import NS_PER_S
 from resip_ros.core.errors import ResipError
 from resip_ros.core.geometry import Array
 from resip_ros.nodes import topics
-from resip_ros.nodes.node_main import StackNode, run_node
+from resip_ros.nodes.node_main import BACKGROUND_NICE, StackNode, run_node
 from resip_ros.nodes.parameters import declare_parameters, parameter
 from resip_ros.sim.render import Camera, Renderer, get_camera
 
-LOW_PRIORITY = 10
 START_TIMEOUT_S = 90.0
 
 
@@ -54,8 +52,6 @@ class CameraNode(StackNode):
             ConfigError: for an unknown camera or task.
             NoRenderingError: when this machine cannot draw.
         """
-        # physics and policies come first where cores are few
-        os.nice(LOW_PRIORITY)
         self._cameras = [get_camera(name) for name in self.parameters.cameras]
         self._images = {
             c.name: self.create_publisher(Image, topics.image(c.name), topics.image_qos())
@@ -138,7 +134,7 @@ def camera_info(camera: Camera) -> CameraInfo:
 
 def main() -> int:
     """Entry point of the `camera` command."""
-    return run_node(CameraNode)
+    return run_node(CameraNode, nice=BACKGROUND_NICE)
 
 
 if __name__ == "__main__":

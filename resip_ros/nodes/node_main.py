@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -22,6 +23,9 @@ from resip_ros.core.errors import ResipError
 from resip_ros.nodes.topics import NAMESPACE
 
 EXIT_ERROR = 1
+POLICY_NICE = -10
+"""Policies compute for some milliseconds in every step, and the arm waits for them."""
+BACKGROUND_NICE = 19
 PARENT_VARIABLE = "RESIP_PARENT_PID"
 """Environment: process number of the `resip up` without which a node must not go on."""
 
@@ -67,13 +71,21 @@ def spin_until(node: StackNode, stop: threading.Event) -> None:
         executor.shutdown(timeout_sec=1.0)
 
 
-def run_node(make_node: Callable[[], StackNode]) -> int:
+def run_node(make_node: Callable[[], StackNode], nice: int = 0) -> int:
     """Main function of a node's command: configure, spin, close.
+
+    Args:
+        make_node: Makes the node, after ROS has been initialised.
+        nice: Scheduling priority of the process, -20 first to 19 last. Where the user may not
+            raise it, it stays at 0: then a policy step waits its turn on a machine of few cores.
 
     Returns:
         Exit status: 0 after a requested end, 1 after an error that was reported in one line.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    # before any thread is made: threads inherit it
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
     stop = threading.Event()
     configured = threading.Event()
 

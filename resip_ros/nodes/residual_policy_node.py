@@ -18,7 +18,7 @@ from resip_ros.core.geometry import Array
 from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
 from resip_ros.nodes.episode import EpisodeSwitch
-from resip_ros.nodes.node_main import StackNode, run_node
+from resip_ros.nodes.node_main import POLICY_NICE, StackNode, run_node
 from resip_ros.nodes.observation_input import Observation, ObservationInput
 from resip_ros.nodes.parameters import declare_parameters, parameter
 from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot, parse_active
@@ -219,7 +219,7 @@ class ResidualPolicyNode(StackNode):
 
 def main() -> int:
     """Entry point of the `residual_policy` command."""
-    return run_node(ResidualPolicyNode)
+    return run_node(ResidualPolicyNode, nice=POLICY_NICE)
 
 
 if __name__ == "__main__":
