@@ -53,7 +53,7 @@ class StepResult:
     obs: Array
     """(N, D) SI."""
     reward: NDArray[np.float32]
-    """(N,) 1 in the step in which the assembly is first complete."""
+    """(N,) number of pairs that are assembled for the first time in the episode."""
     terminated: NDArray[np.bool_]
     """(N,) success or failure."""
     truncated: NDArray[np.bool_]
@@ -81,6 +81,7 @@ class Snapshot:
     dq_ref: Array
     finger_target: Array
     torque: Array
+    paid: NDArray[np.bool_]
     t: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -142,6 +143,7 @@ class AssemblyEnv:
         self._path = CommandPath(self.config, num_envs)
         self._finger_target = np.zeros(num_envs)
         self._torque = np.zeros((num_envs, 7))
+        self._paid = np.zeros((num_envs, len(self.task.pairs)), dtype=bool)
         self._index_model()
 
     def _index_model(self) -> None:
@@ -210,12 +212,13 @@ class AssemblyEnv:
             self._qpos[ids, start : start + 7] = poses
         self._qvel[ids] = 0.0
         self._qacc_warmstart[ids] = 0.0
-        self._mocap_pos[ids, 0] = np.array([s.fixture_pos for s in states])
+        self._mocap_pos[ids] = np.array([s.mocap_pos for s in states])
         self._ctrl[ids, :7] = joints
         self._ctrl[ids, 7] = opening
         self._path.reset(ids, joints)
         self._finger_target[ids] = opening
         self._torque[ids] = 0.0
+        self._paid[ids] = False
         self.t[ids] = 0
 
     def snapshot(self, ids: NDArray[np.int64]) -> Snapshot:
@@ -225,21 +228,22 @@ class AssemblyEnv:
             self._qvel[ids].copy(),
             self._qacc_warmstart[ids].copy(),
             self._ctrl[ids].copy(),
-            self._mocap_pos[ids, 0].copy(),
+            self._mocap_pos[ids].copy(),
             self._path.q_ref[ids].copy(),
             self._path.dq_ref[ids].copy(),
             self._finger_target[ids].copy(),
             self._torque[ids].copy(),
+            self._paid[ids].copy(),
             self.t[ids].copy(),
         )
 
     def _restore(self, ids: NDArray[np.int64], state: Snapshot) -> None:
         self._qpos[ids], self._qvel[ids] = state.qpos, state.qvel
         self._qacc_warmstart[ids], self._ctrl[ids] = state.qacc_warmstart, state.ctrl
-        self._mocap_pos[ids, 0] = state.mocap_pos
+        self._mocap_pos[ids] = state.mocap_pos
         self._path.reset(ids, state.q_ref, state.dq_ref)
         self._finger_target[ids], self._torque[ids] = state.finger_target, state.torque
-        self.t[ids] = state.t
+        self._paid[ids], self.t[ids] = state.paid, state.t
 
     # ---- stepping
 
@@ -258,8 +262,9 @@ class AssemblyEnv:
         for name, start in self._part_qpos.items():
             qpos = self._qpos[:, start : start + 7]
             poses[name] = np.concatenate([qpos[:, :3], quat_wxyz_to_xyzw(qpos[:, 3:])], -1)
-        upright = np.tile([0.0, 0.0, 0.0, 1.0], (self.num_envs, 1))
-        poses[self.task.fixture] = np.concatenate([self._mocap_pos[:, 0], upright], -1)
+        if self.task.fixture is not None:
+            upright = np.tile([0.0, 0.0, 0.0, 1.0], (self.num_envs, 1))
+            poses[self.task.fixture] = np.concatenate([self._mocap_pos[:, 0], upright], -1)
         return poses
 
     def hold_action(self) -> Array:
@@ -276,11 +281,14 @@ class AssemblyEnv:
         force, reflex = self._external_force(self._simulate(*self._references(action, q, refused)))
         self.t += 1
         failure = self._failures(reflex)
-        success = self._assembled() & (failure == "")
+        assembled = self._assembled() & (failure == "")[:, None]
+        success = assembled.all(-1)
+        reward = (assembled & ~self._paid).sum(-1)
+        self._paid |= assembled
         terminated = success | (failure != "")
         return StepResult(
             obs=self.observe(),
-            reward=success.astype(np.float32),
+            reward=reward.astype(np.float32),
             terminated=terminated,
             truncated=(self.t >= self.episode_steps) & ~terminated,
             success=success,
@@ -378,15 +386,15 @@ class AssemblyEnv:
         return failure
 
     def _assembled(self) -> NDArray[np.bool_]:
-        """Whether every pair of the task is assembled (N,)."""
-        done = np.ones(self.num_envs, dtype=bool)
-        for pair in self.task.pairs:
+        """Which pairs of the task are assembled (N, P)."""
+        done = np.zeros((self.num_envs, len(self.task.pairs)), dtype=bool)
+        for i, pair in enumerate(self.task.pairs):
             poses = []
             for name in (pair.parent, pair.child):
                 start = self._part_qpos[name]
                 qpos = self._qpos[:, start : start + 7]
                 poses += [qpos[:, :3], quat_wxyz_to_matrix(qpos[:, 3:])]
-            done &= pair_assembled(pair, *poses)
+            done[:, i] = pair_assembled(pair, *poses)
         return done
 
 

@@ -39,8 +39,8 @@ class Episode:
     """(T, A) what was executed, SI."""
     qpos: Array
     """(T + 1, nq) positions before every step and after the last."""
-    fixture_pos: Array
-    """(3,) m."""
+    mocap_pos: Array
+    """(nmocap, 3) m."""
     outcome: str
     """`assembled`, `time is up`, or the env's reason of failure."""
 
@@ -58,7 +58,7 @@ def run_episode(policy: AssemblyPolicy, env: AssemblyEnv, seed: int, steps: int)
     generator = torch.Generator().manual_seed(seed)
     only = np.zeros(1, dtype=np.int64)
     base, net, qpos = [], [], [env.snapshot(only).qpos[0]]
-    fixture_pos = env.snapshot(only).mocap_pos.reshape(-1, 3)[0]
+    mocap_pos = env.snapshot(only).mocap_pos[0]
     outcome, chunk = "time is up", np.zeros((1, 0, 0), np.float32)
     for step in track(range(steps), "running the episode", transient=True):
         obs = env.observe()
@@ -74,7 +74,7 @@ def run_episode(policy: AssemblyPolicy, env: AssemblyEnv, seed: int, steps: int)
         if result.terminated[0]:
             outcome = "assembled" if result.success[0] else str(result.failure[0])
             break
-    return Episode(np.array(base), np.array(net), np.array(qpos), fixture_pos, outcome)
+    return Episode(np.array(base), np.array(net), np.array(qpos), mocap_pos, outcome)
 
 
 def write_video(episode: Episode, task: str, rate_hz: float, title: str, out: Path) -> None:
@@ -97,7 +97,7 @@ def write_video(episode: Episode, task: str, rate_hz: float, title: str, out: Pa
     ):
         last = max(1, len(time_s) - 1)
         for step, qpos in enumerate(track(episode.qpos, "drawing", transient=True)):
-            renderer.set_state(qpos, episode.fixture_pos[None])
+            renderer.set_state(qpos, episode.mocap_pos)
             video.add(compose_frame(renderer.draw("overview"), plot, ends, step / last))
 
 

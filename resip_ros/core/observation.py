@@ -22,7 +22,7 @@ from resip_ros.core.geometry import (
     quat_xyzw_to_matrix,
     rot6d_to_matrix,
 )
-from resip_ros.core.tasks import TaskSpec
+from resip_ros.core.tasks import AssembledPair, TaskSpec, goal_poses
 
 PROPRIO_NAMES: tuple[str, ...] = (
     "ee_x",
@@ -41,8 +41,6 @@ PROPRIO_DIM = len(PROPRIO_NAMES)
 POSE_DIM = 7
 _POSE_NAMES = ("x", "y", "z", "qx", "qy", "qz", "qw")
 
-_TIP_M = 0.05625
-_FACE_M = 0.015625
 _COARSE_M = 0.05
 _FINE_M = 0.005
 _CLIP = 3.0
@@ -95,19 +93,20 @@ def body_pose(task: TaskSpec, obs: Array, body: str) -> tuple[Array, Array]:
 def part_feature_names(task: TaskSpec) -> tuple[str, ...]:
     """Names of the entries of ``build_part_features``."""
     xyz = "xyz"
-    return (
+    names = (
         *(f"tip_in_hole_coarse_{a}" for a in xyz),
         *(f"tip_in_hole_fine_{a}" for a in xyz),
         "tilt_x",
         "tilt_y",
         "yaw_cos",
         "yaw_sin",
-        *(f"{task.hand_part}_in_hand_coarse_{a}" for a in xyz),
-        *(f"{task.hand_part}_in_hand_fine_{a}" for a in xyz),
-        *(f"{task.hand_part}_axis_in_hand_{a}" for a in xyz),
+        *(f"in_hand_coarse_{a}" for a in xyz),
+        *(f"in_hand_fine_{a}" for a in xyz),
+        *(f"axis_in_hand_{a}" for a in xyz),
         "grasp_yaw4_cos",
         "grasp_yaw4_sin",
     )
+    return tuple(f"{pair.child}_{name}" for pair in task.pairs for name in names)
 
 
 def relative_feature_names(task: TaskSpec) -> tuple[str, ...]:
@@ -120,7 +119,7 @@ def build_relative_features(task: TaskSpec, obs: Array, base_action: Array) -> A
     """Part in target, part in hand, base target from hand: scaled to order one and clipped.
 
     Args:
-        task: Gives the pair and the part in hand.
+        task: Gives the pairs.
         obs: Raw state observation (..., D), SI.
         base_action: The base policy's action of this step (..., 10), SI.
 
@@ -136,30 +135,38 @@ def build_relative_features(task: TaskSpec, obs: Array, base_action: Array) -> A
 
 
 def build_part_features(task: TaskSpec, obs: Array) -> Array:
-    """Part in target, part in hand: scaled to order one and clipped.
+    """Each pair's child in its goal and in the hand: scaled to order one and clipped.
 
     What an action depends on, which a network otherwise has to learn as small differences of
-    large numbers. Target: the goal of the pair nearest to the part's tip.
+    large numbers. Of several goals the one whose mouth is nearest to the part's tip.
 
     Args:
-        task: Gives the pair and the part in hand.
+        task: Gives the pairs.
         obs: Raw state observation (..., D), SI.
 
     Returns:
         (..., F) in the order of ``part_feature_names``.
     """
     obs = np.asarray(obs, dtype=np.float64)
-    pair = task.pairs[0]
+    features = np.concatenate([_pair_features(task, pair, obs) for pair in task.pairs], axis=-1)
+    return np.clip(features, -_CLIP, _CLIP)
+
+
+def _pair_features(task: TaskSpec, pair: AssembledPair, obs: Array) -> Array:
     ee_pos, ee_rot = obs[..., :3], rot6d_to_matrix(obs[..., 3:9])
-    part_pos, part_rot = body_pose(task, obs, task.hand_part)
+    part_pos, part_rot = body_pose(task, obs, pair.child)
     parent_pos, parent_rot = body_pose(task, obs, pair.parent)
     to_parent = parent_rot.swapaxes(-1, -2)
-    rel_rot = to_parent @ part_rot
-    tip = part_pos - _TIP_M * part_rot[..., :, 2]
+    tip = part_pos + (part_rot @ np.asarray(pair.tip)[:, None])[..., 0]
     tip = (to_parent @ (tip - parent_pos)[..., None])[..., 0]
-    mouths = np.asarray(pair.positions) * (1.0, 1.0, 0.0) + (0.0, 0.0, _FACE_M)
-    nearest = np.argmin(np.linalg.norm(tip[..., None, :2] - mouths[:, :2], axis=-1), axis=-1)
-    tip_in_hole = tip - mouths[nearest]
+    goal_pos, goal_rot = goal_poses(pair)
+    entering = np.asarray(pair.tip) + np.array([0.0, 0.0, pair.depth])
+    mouths = goal_pos + (goal_rot @ entering[:, None])[..., 0]
+    away = np.linalg.norm(tip[..., None, :] - mouths, axis=-1)
+    nearest = np.argmin(away, axis=-1)
+    to_goal = goal_rot[nearest].swapaxes(-1, -2)
+    tip_in_hole = (to_goal @ (tip - mouths[nearest])[..., None])[..., 0]
+    rel_rot = to_goal @ (to_parent @ part_rot)
     to_hand = ee_rot.swapaxes(-1, -2)
     in_hand = (to_hand @ (part_pos - ee_pos)[..., None])[..., 0]
     hand_in_part = part_rot.swapaxes(-1, -2) @ ee_rot
@@ -176,4 +183,4 @@ def build_part_features(task: TaskSpec, obs: Array) -> Array:
         (to_hand @ part_rot[..., :, 2:])[..., 0],
         np.stack([np.cos(grasp), np.sin(grasp)], axis=-1),
     ]
-    return np.clip(np.concatenate(features, axis=-1), -_CLIP, _CLIP)
+    return np.concatenate(features, axis=-1)

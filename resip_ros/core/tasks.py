@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from resip_ros.core.errors import ConfigError
+from resip_ros.core.geometry import Array, quat_xyzw_to_matrix
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,13 @@ class AssembledPair:
     child: str
     """Part that is placed."""
     positions: tuple[tuple[float, float, float], ...]
-    """Origin of the child in the parent's frame, m; rotation is the identity."""
+    """Origin of the child in the parent's frame, m, for each goal pose."""
+    tip: tuple[float, float, float]
+    """The point of the child that enters first, in its frame, m; it enters against its z axis."""
+    depth: float
+    """How far the tip is inside the parent at the goal, m."""
+    rotations: tuple[tuple[float, float, float, float], ...] = ()
+    """Quaternion xyzw of each goal pose; () is the identity for all."""
     tolerance_m: float = 0.005
     """Largest error on each axis, m (reference: FurnitureBench RL env)."""
     min_row_cosine: float = 0.94
@@ -37,19 +44,17 @@ class TaskSpec:
     name: str
     parts: tuple[str, ...]
     """Free bodies in observation order."""
-    fixture: str
-    """Fixed body observed after the parts."""
     pairs: tuple[AssembledPair, ...]
     """Every pair must be assembled; each pays reward 1 once."""
-    hand_part: str
-    """Part whose pose relative to hand and target the residual may see."""
+    episode_steps: int
+    fixture: str | None = None
+    """Fixed body observed after the parts."""
     rate_hz: float = 10.0
-    episode_steps: int = 700
 
     @property
     def observed(self) -> tuple[str, ...]:
         """Bodies whose poses are observed, in order."""
-        return (*self.parts, self.fixture)
+        return self.parts if self.fixture is None else (*self.parts, self.fixture)
 
 
 _HOLE_M = 0.05625
@@ -66,9 +71,11 @@ ONE_LEG = TaskSpec(
             positions=tuple(
                 (sx * _HOLE_M, sy * _HOLE_M, _SEATED_M) for sx in (-1, 1) for sy in (-1, 1)
             ),
+            tip=(0.0, 0.0, -_HOLE_M),
+            depth=0.025,
         ),
     ),
-    hand_part="leg4",
+    episode_steps=700,
 )
 
 TASKS: dict[str, TaskSpec] = {task.name: task for task in (ONE_LEG,)}
@@ -106,7 +113,14 @@ def pair_assembled(
     inverse = np.swapaxes(parent_rot, -1, -2)
     pos = (inverse @ (child_pos - parent_pos)[..., None])[..., 0]
     rot = inverse @ child_rot
-    # target rotation is the identity: the cosine of row i with its target is R[i, i]
-    aligned = (np.diagonal(rot, axis1=-2, axis2=-1) >= pair.min_row_cosine).all(-1)
-    error = np.abs(pos[..., None, :] - np.asarray(pair.positions))
-    return np.asarray(aligned & (error <= pair.tolerance_m).all(-1).any(-1))
+    goal_pos, goal_rot = goal_poses(pair)
+    cosines = (rot[..., None, :, :] * goal_rot).sum(-1)
+    aligned = (cosines >= pair.min_row_cosine).all(-1)
+    error = np.abs(pos[..., None, :] - goal_pos)
+    return np.asarray((aligned & (error <= pair.tolerance_m).all(-1)).any(-1))
+
+
+def goal_poses(pair: AssembledPair) -> tuple[Array, Array]:
+    """Positions (G, 3) m and R (G, 3, 3) of the child at its goals, in the parent's frame."""
+    rotations = pair.rotations or ((0.0, 0.0, 0.0, 1.0),) * len(pair.positions)
+    return np.asarray(pair.positions), quat_xyzw_to_matrix(np.asarray(rotations))

@@ -195,8 +195,9 @@ class SimulatedWorld:
         for name, start in self._part_qpos.items():
             pose = state.qpos[start : start + 7]
             poses[name] = np.concatenate([pose[:3], quat_wxyz_to_xyzw(pose[3:])])
-        upright = np.array([0.0, 0.0, 0.0, 1.0])
-        poses[self.task.fixture] = np.concatenate([state.mocap_pos[0], upright])
+        if self.task.fixture is not None:
+            upright = np.array([0.0, 0.0, 0.0, 1.0])
+            poses[self.task.fixture] = np.concatenate([state.mocap_pos[0], upright])
         return poses
 
     def success(self) -> bool:
@@ -278,7 +279,7 @@ class SimulatedWorld:
             start, dof = self._part_qpos[name], self._part_dof[name]
             data.qpos[start : start + 7] = pose
             data.qvel[dof : dof + 6] = 0.0
-        data.mocap_pos[0] = state.fixture_pos
+        data.mocap_pos[:] = state.mocap_pos
         data.qacc_warmstart[:] = 0.0
 
     # ---- physics thread

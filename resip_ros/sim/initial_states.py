@@ -16,18 +16,11 @@ from resip_ros.core.errors import ResipError
 from resip_ros.core.geometry import Array, matrix_to_quat_wxyz
 from resip_ros.core.tasks import TaskSpec
 from resip_ros.sim.arm import FINGER_JOINTS, HAND_ACTUATOR, joint_control
-from resip_ros.sim.one_leg import (
-    FIXTURE_NOMINAL,
-    get_randomness,
-    nominal_poses,
-    sample_impulse_velocities,
-)
+from resip_ros.sim.task_scene import TaskScene, get_randomness, get_scene
 
 _SETTLE_S = 1.0
 _AT_REST = 2e-3
 _ATTEMPTS = 20
-_PARTS_LOW = np.array([0.25, -0.36, 0.0])
-_PARTS_HIGH = np.array([0.66, 0.36, 0.08])
 
 
 @dataclass(frozen=True)
@@ -38,8 +31,8 @@ class InitialState:
     """(7,) rad."""
     part_qpos: dict[str, Array]
     """Part to (7,): position m, quaternion wxyz (MuJoCo order)."""
-    fixture_pos: Array
-    """(3,) m."""
+    mocap_pos: Array
+    """(nmocap, 3) m: the fixture, or nothing."""
 
 
 def sample_initial_state(
@@ -58,7 +51,7 @@ def sample_initial_state(
         ConfigError: for an unknown randomness.
         ResipError: when no draw settles (a broken scene).
     """
-    randomness = get_randomness(randomness_name)
+    randomness, scene = get_randomness(randomness_name), get_scene(task.name)
     data = mujoco.MjData(model)
     for attempt in range(_ATTEMPTS):
         rng = np.random.default_rng((seed, index, attempt))
@@ -67,13 +60,14 @@ def sample_initial_state(
             np.asarray(config.home_joints) + noise, config.joint_low, config.joint_high
         )
         offset = np.append(rng.uniform(-randomness.fixture_m, randomness.fixture_m, 2), 0.0)
-        fixture_pos = FIXTURE_NOMINAL + offset
-        _place(model, data, config, joints, fixture_pos)
-        _apply_impulses(model, data, sample_impulse_velocities(randomness, rng))
+        fixture = np.zeros((0, 3)) if scene.fixture_pos is None else scene.fixture_pos[None]
+        mocap_pos = fixture + offset
+        _place(model, data, config, joints, scene, mocap_pos)
+        _apply_impulses(model, data, scene.sample_velocities(randomness, rng))
         mujoco.mj_step(model, data, round(_SETTLE_S / model.opt.timestep))
         parts = {name: data.joint(name).qpos.copy() for name in task.parts}
-        if _is_settled(data, task, parts):
-            return InitialState(joints, parts, fixture_pos)
+        if _is_settled(data, scene, parts):
+            return InitialState(joints, parts, mocap_pos)
     raise ResipError(
         f"{task.name}: no settled initial state in {_ATTEMPTS} draws (seed {seed}, index "
         f"{index}); the scene or its randomness is wrong"
@@ -85,7 +79,8 @@ def _place(
     data: mujoco.MjData,
     config: ControlConfig,
     joints: Array,
-    fixture_pos: Array,
+    scene: TaskScene,
+    mocap_pos: Array,
 ) -> None:
     mujoco.mj_resetData(model, data)
     for i, angle in enumerate(joints, start=1):
@@ -94,8 +89,8 @@ def _place(
     for name in FINGER_JOINTS:
         data.joint(name).qpos[0] = config.gripper_max_width_m / 2
     data.actuator(HAND_ACTUATOR).ctrl[0] = config.gripper_max_width_m / 2
-    data.mocap_pos[0] = fixture_pos
-    for name, (pos, rot) in nominal_poses().items():
+    data.mocap_pos[:] = mocap_pos
+    for name, (pos, rot) in scene.nominal_poses().items():
         data.joint(name).qpos[:] = np.concatenate([pos, matrix_to_quat_wxyz(rot)])
 
 
@@ -111,8 +106,8 @@ def _apply_impulses(
         data.joint(name).qvel[:] = np.concatenate([linear, rot.T @ angular])
 
 
-def _is_settled(data: mujoco.MjData, task: TaskSpec, parts: dict[str, Array]) -> bool:
-    speeds = [np.abs(data.joint(name).qvel).max() for name in task.parts]
+def _is_settled(data: mujoco.MjData, scene: TaskScene, parts: dict[str, Array]) -> bool:
+    speeds = [np.abs(data.joint(name).qvel).max() for name in parts]
     positions = np.array([pose[:3] for pose in parts.values()])
-    inside = ((positions > _PARTS_LOW) & (positions < _PARTS_HIGH)).all()
+    inside = ((positions > scene.parts_low) & (positions < scene.parts_high)).all()
     return bool(inside and max(speeds) < _AT_REST)

@@ -3,19 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import mujoco
 
 from resip_ros.core.config import ControlConfig
-from resip_ros.core.errors import ConfigError
-from resip_ros.core.tasks import get_task
 from resip_ros.sim.arm import build_arm_spec
-from resip_ros.sim.one_leg import add_one_leg
 from resip_ros.sim.parts import contact_settings
+from resip_ros.sim.task_scene import get_scene
 
 TRAINING_TIMESTEP_S = 0.002
-_SCENES: dict[str, Callable[[mujoco.MjSpec, float], None]] = {"one_leg": add_one_leg}
 
 
 def set_physics_options(spec: mujoco.MjSpec, timestep: float) -> None:
@@ -48,12 +43,10 @@ def build_scene(
         timestep: Physics step, s; contact stiffness follows it.
         visual: Keep the arm's visual meshes, for rendering.
     """
-    get_task(task_name)
-    if task_name not in _SCENES:
-        raise ConfigError(f"task {task_name!r} has no scene; scenes: {', '.join(_SCENES)}")
+    scene = get_scene(task_name)
     spec = build_arm_spec(config, visual=visual)
     set_physics_options(spec, timestep)
-    _SCENES[task_name](spec, timestep)
+    scene.add(spec, timestep)
     for geom in spec.geoms:
         if geom.name.endswith("_pad"):
             pad = contact_settings(timestep, 1.0)

@@ -25,7 +25,7 @@ from resip_ros.core.observation import (
 from resip_ros.core.tasks import ONE_LEG
 
 NAMES = observation_names(ONE_LEG)
-FEATURES = relative_feature_names(ONE_LEG)
+FEATURES = [name.removeprefix("leg4_") for name in relative_feature_names(ONE_LEG)]
 HOLE = np.array([-0.05625, 0.05625, 0.015625])
 TIP_M = 0.05625
 

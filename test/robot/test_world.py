@@ -31,7 +31,7 @@ def test_placed_parts_are_the_initial_state_of_training(
     poses = world.part_poses()
     for name, pose in state.part_qpos.items():
         np.testing.assert_allclose(poses[name][:3], pose[:3], atol=1e-4)
-    np.testing.assert_allclose(poses["fixture"][:3], state.fixture_pos)
+    np.testing.assert_allclose(poses["fixture"][:3], state.mocap_pos[0])
     assert set(poses) == set(task.observed)
 
 

@@ -12,8 +12,9 @@ from resip_ros.core.tasks import ONE_LEG, pair_assembled
 from resip_ros.sim import initial_states
 from resip_ros.sim.arm import FINGER_JOINTS
 from resip_ros.sim.initial_states import InitialState, sample_initial_state
-from resip_ros.sim.one_leg import FIXTURE_NOMINAL, get_randomness, nominal_poses
+from resip_ros.sim.one_leg import FIXTURE_NOMINAL, nominal_poses
 from resip_ros.sim.scene import build_scene
+from resip_ros.sim.task_scene import get_randomness
 
 CONFIG = load_control_config()
 COUNT = 30
@@ -43,7 +44,7 @@ def _load(model, state: InitialState) -> mujoco.MjData:
         data.joint(name).qpos[0] = CONFIG.gripper_max_width_m / 2
     for name, qpos in state.part_qpos.items():
         data.joint(name).qpos[:] = qpos
-    data.mocap_pos[0] = state.fixture_pos
+    data.mocap_pos[:] = state.mocap_pos
     mujoco.mj_forward(model, data)
     return data
 
@@ -62,7 +63,7 @@ def test_same_number_same_state(model, states):
     for index in (0, 17):
         again = _sample(model, 3, index)
         np.testing.assert_array_equal(again.joints, states[index].joints)
-        np.testing.assert_array_equal(again.fixture_pos, states[index].fixture_pos)
+        np.testing.assert_array_equal(again.mocap_pos, states[index].mocap_pos)
         for name, qpos in again.part_qpos.items():
             np.testing.assert_array_equal(qpos, states[index].part_qpos[name])
 
@@ -79,7 +80,7 @@ def test_other_numbers_and_seeds_differ(model, states):
 def test_spread_is_the_stated_one(states):
     low = get_randomness("low")
     joints = np.array([s.joints for s in states]) - CONFIG.home_joints
-    fixture = np.array([s.fixture_pos for s in states]) - FIXTURE_NOMINAL
+    fixture = np.array([s.mocap_pos[0] for s in states]) - FIXTURE_NOMINAL
     for offset, bound in ((joints, low.joint_rad), (fixture[:, :2], low.fixture_m)):
         assert np.abs(offset).max() <= bound
         assert np.abs(offset).max() > 0.8 * bound

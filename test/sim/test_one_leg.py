@@ -10,6 +10,7 @@ from resip_ros.core.errors import ConfigError
 from resip_ros.core.tasks import ONE_LEG
 from resip_ros.sim import one_leg
 from resip_ros.sim.scene import build_scene
+from resip_ros.sim.task_scene import IMPULSE_S, get_randomness
 
 
 @pytest.fixture(scope="module")
@@ -50,25 +51,25 @@ def test_nominal_parts_rest_on_the_bench_apart(model):
 
 
 def test_impulses_are_bounded_and_planar(rng):
-    low = one_leg.get_randomness("low")
+    low = get_randomness("low")
     speeds, spins = [], []
     for _ in range(300):
-        velocities = one_leg.sample_impulse_velocities(low, rng)
+        velocities = one_leg.SCENE.sample_velocities(low, rng)
         assert set(velocities) == set(ONE_LEG.parts)
         for linear, angular in velocities.values():
             assert linear[2] == angular[0] == angular[1] == 0.0
         speeds.append(np.linalg.norm(velocities["leg2"][0]))
         spins.append(velocities["leg2"][1][2])
-    largest = low.impulse_force_n * one_leg.IMPULSE_S / one_leg.LEG_MASS_KG
+    largest = low.impulse_force_n * IMPULSE_S / one_leg.LEG_MASS_KG
     assert 0.95 * largest < max(speeds) <= largest
     assert np.mean(speeds) == pytest.approx(largest / 2, rel=0.1)
     assert min(spins) < 0 < max(spins)
 
 
 def test_med_is_wider_than_low():
-    low, med = one_leg.get_randomness("low"), one_leg.get_randomness("med")
+    low, med = get_randomness("low"), get_randomness("med")
     assert low.fixture_m < med.fixture_m
     assert low.joint_rad < med.joint_rad
     assert low.impulse_force_n < med.impulse_force_n
     with pytest.raises(ConfigError, match="unknown randomness 'high'.*low, med"):
-        one_leg.get_randomness("high")
+        get_randomness("high")

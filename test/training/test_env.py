@@ -74,7 +74,7 @@ def test_observation_is_the_state(env):
     np.testing.assert_array_equal(obs[0, 9:15], 0.0)
     assert obs[0, 15] == pytest.approx(env.config.gripper_max_width_m)
     np.testing.assert_allclose(obs[0, LEG : LEG + 3], state.part_qpos["leg4"][:3], atol=1e-12)
-    np.testing.assert_allclose(obs[0, -7:-4], state.fixture_pos, atol=1e-12)
+    np.testing.assert_allclose(obs[0, -7:-4], state.mocap_pos[0], atol=1e-12)
     np.testing.assert_array_equal(obs[:, -4:], [[0, 0, 0, 1]] * 2)
 
 
