@@ -17,8 +17,11 @@ import numpy as np
 from resip_ros.core.geometry import Array, matrix_to_quat_wxyz
 from resip_ros.sim.arm import BIT_BENCH, BIT_FIXTURE, BIT_LEG, BIT_PIN, BIT_ROBOT, BIT_TOP
 from resip_ros.sim.parts import (
+    FIXTURE_NOMINAL,
     GEOM,
     Thread,
+    add_bench,
+    add_fixture,
     add_thread_pins,
     contact_settings,
     male_thread_meshes,
@@ -38,8 +41,6 @@ TOP_MASS_KG = 0.151
 LEG_MASS_KG = 0.0231
 LEGS = ("leg1", "leg2", "leg3", "leg4")
 _PART_FRICTION = 0.15
-# PhysX averages part (0.15) and table (0.10) friction; MuJoCo takes the bench's by priority
-_BENCH_FRICTION = 0.125
 _POCKET_M = THREAD.bore_radius + 0.004
 
 TOP_NOMINAL = np.array([0.5415, 0.0, TOP_HALF_THICK_M])
@@ -49,7 +50,6 @@ LEG_NOMINAL = {
 }
 # lying, tip towards the robot: z of the leg along +x of the base
 LEG_NOMINAL_ROT = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
-FIXTURE_NOMINAL = np.array([0.6815, 0.0, 0.015])
 
 
 # The reference multiplies the top's force by 25, which would slide it 12 cm at low; the
@@ -60,47 +60,12 @@ TOP_TORQUE_FACTOR = 17.0
 
 def add_one_leg(spec: mujoco.MjSpec, timestep: float) -> None:
     """Add bench, fixture and parts to a spec whose world frame is the robot base."""
-    _add_bench(spec, timestep)
-    _add_fixture(spec, timestep)
+    add_bench(spec, timestep)
+    add_fixture(spec, timestep)
     _add_top(spec, timestep)
     meshes = male_thread_meshes(spec, THREAD, "stud")
     for name in LEGS:
         _add_leg(spec, name, meshes, timestep)
-
-
-def _add_bench(spec: mujoco.MjSpec, timestep: float) -> None:
-    spec.worldbody.add_geom(
-        name="bench",
-        type=GEOM.mjGEOM_BOX,
-        pos=[0.35, 0, -0.02],
-        size=[0.65, 0.65, 0.02],
-        rgba=[0.82, 0.80, 0.76, 1],
-        contype=BIT_BENCH,
-        conaffinity=BIT_ROBOT,
-        priority=1,
-        **contact_settings(timestep, _BENCH_FRICTION),
-    )
-
-
-def _add_fixture(spec: mujoco.MjSpec, timestep: float) -> None:
-    """Front wall across x, two side walls along x; moved as one mocap body."""
-    body = spec.worldbody.add_body(name="fixture", pos=FIXTURE_NOMINAL.tolist(), mocap=True)
-    walls = (
-        ([0, 0, 0], [0.01, 0.175, 0.015]),
-        ([-0.075, 0.175, 0], [0.085, 0.01, 0.015]),
-        ([-0.075, -0.175, 0], [0.085, 0.01, 0.015]),
-    )
-    for i, (pos, size) in enumerate(walls):
-        body.add_geom(
-            name=f"fixture{i}",
-            type=GEOM.mjGEOM_BOX,
-            pos=pos,
-            size=size,
-            rgba=[0.25, 0.27, 0.30, 1],
-            contype=BIT_FIXTURE,
-            conaffinity=BIT_ROBOT,
-            **contact_settings(timestep, _PART_FRICTION),
-        )
 
 
 def _add_top(spec: mujoco.MjSpec, timestep: float) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Geometry shared by tasks: contact settings, wedge rings, the pin thread.
+"""Geometry shared by tasks: contact settings, bench, U fixture, wedge rings, the pin thread.
 
 Pin thread (measured to work where mesh SDFs are slow and helper welds are dishonest): the
 male part is a round core with a ridge of convex segments along a helix; the female part is a
@@ -16,7 +16,14 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from resip_ros.sim.arm import BIT_BENCH, BIT_FIXTURE, BIT_ROBOT
+
 GEOM = mujoco.mjtGeom
+FIXTURE_NOMINAL = np.array([0.6815, 0.0, 0.015])
+"""(3,) position of the U fixture in the base frame (FurnitureBench as used by ResiP)."""
+_FIXTURE_FRICTION = 0.15
+# PhysX averages part (0.15) and table (0.10) friction; MuJoCo takes the bench's by priority
+_BENCH_FRICTION = 0.125
 
 
 def contact_settings(timestep: float, friction: float) -> dict[str, Any]:
@@ -27,6 +34,42 @@ def contact_settings(timestep: float, friction: float) -> dict[str, Any]:
         "friction": [friction, 0.003, 1e-4],
         "condim": 3,
     }
+
+
+def add_bench(spec: mujoco.MjSpec, timestep: float) -> None:
+    """Bench with its surface at z = 0 of the robot base frame."""
+    spec.worldbody.add_geom(
+        name="bench",
+        type=GEOM.mjGEOM_BOX,
+        pos=[0.35, 0, -0.02],
+        size=[0.65, 0.65, 0.02],
+        rgba=[0.82, 0.80, 0.76, 1],
+        contype=BIT_BENCH,
+        conaffinity=BIT_ROBOT,
+        priority=1,
+        **contact_settings(timestep, _BENCH_FRICTION),
+    )
+
+
+def add_fixture(spec: mujoco.MjSpec, timestep: float) -> None:
+    """Front wall across x, two side walls along x; moved as one mocap body."""
+    body = spec.worldbody.add_body(name="fixture", pos=FIXTURE_NOMINAL.tolist(), mocap=True)
+    walls = (
+        ([0, 0, 0], [0.01, 0.175, 0.015]),
+        ([-0.075, 0.175, 0], [0.085, 0.01, 0.015]),
+        ([-0.075, -0.175, 0], [0.085, 0.01, 0.015]),
+    )
+    for i, (pos, size) in enumerate(walls):
+        body.add_geom(
+            name=f"fixture{i}",
+            type=GEOM.mjGEOM_BOX,
+            pos=pos,
+            size=size,
+            rgba=[0.25, 0.27, 0.30, 1],
+            contype=BIT_FIXTURE,
+            conaffinity=BIT_ROBOT,
+            **contact_settings(timestep, _FIXTURE_FRICTION),
+        )
 
 
 @dataclass(frozen=True)
