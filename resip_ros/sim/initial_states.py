@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settled initial states: nominal poses, impulses, then physics until all is at rest.
+"""Settled initial states: spread poses, impulses, then physics until all is at rest.
 
 The same seed and index give the same state in training, evaluation and the live world.
 """
@@ -62,7 +62,7 @@ def sample_initial_state(
         offset = np.append(rng.uniform(-randomness.fixture_m, randomness.fixture_m, 2), 0.0)
         fixture = np.zeros((0, 3)) if scene.fixture_pos is None else scene.fixture_pos[None]
         mocap_pos = fixture + offset
-        _place(model, data, config, joints, scene, mocap_pos)
+        _place(model, data, config, joints, scene.sample_poses(rng), mocap_pos)
         _apply_impulses(model, data, scene.sample_velocities(randomness, rng))
         mujoco.mj_step(model, data, round(_SETTLE_S / model.opt.timestep))
         parts = {name: data.joint(name).qpos.copy() for name in task.parts}
@@ -79,7 +79,7 @@ def _place(
     data: mujoco.MjData,
     config: ControlConfig,
     joints: Array,
-    scene: TaskScene,
+    poses: dict[str, tuple[Array, Array]],
     mocap_pos: Array,
 ) -> None:
     mujoco.mj_resetData(model, data)
@@ -90,7 +90,7 @@ def _place(
         data.joint(name).qpos[0] = config.gripper_max_width_m / 2
     data.actuator(HAND_ACTUATOR).ctrl[0] = config.gripper_max_width_m / 2
     data.mocap_pos[:] = mocap_pos
-    for name, (pos, rot) in scene.nominal_poses().items():
+    for name, (pos, rot) in poses.items():
         data.joint(name).qpos[:] = np.concatenate([pos, matrix_to_quat_wxyz(rot)])
 
 

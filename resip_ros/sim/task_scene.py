@@ -65,6 +65,16 @@ class Scatter:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """Where a part is put down around its nominal pose, at every randomness level."""
+
+    xy_m: float
+    """Largest shift in x and in y, uniform, m."""
+    yaw_rad: float
+    """Largest turn about the vertical, uniform, rad."""
+
+
+@dataclass(frozen=True)
 class TaskScene:
     """Bodies of a task and their initial states."""
 
@@ -74,12 +84,24 @@ class TaskScene:
     """Part to position (3,) m and R (3, 3) before the impulses."""
     scatter: Mapping[str, Scatter]
     """Of every part."""
+    spread: Mapping[str, Spread] = field(default_factory=dict[str, Spread])
+    """Of parts that are not put down exactly at their nominal pose."""
     fixture_pos: Array | None = None
     """(3,) nominal position of the fixture, a mocap body, m."""
     parts_low: Array = field(default_factory=lambda: np.array([0.25, -0.36, 0.0]))
     """(3,) parts must come to rest above this, m."""
     parts_high: Array = field(default_factory=lambda: np.array([0.66, 0.36, 0.08]))
     """(3,) and below this, m."""
+
+    def sample_poses(self, rng: np.random.Generator) -> dict[str, tuple[Array, Array]]:
+        """Part to position (3,) m and R (3, 3) before the impulses: nominal, spread."""
+        poses = self.nominal_poses()
+        for name, spread in self.spread.items():
+            pos, rot = poses[name]
+            shift = np.append(rng.uniform(-spread.xy_m, spread.xy_m, 2), 0.0)
+            yaw = rng.uniform(-spread.yaw_rad, spread.yaw_rad)
+            poses[name] = pos + shift, rotation_z(np.array(yaw)) @ rot
+        return poses
 
     def sample_velocities(
         self, randomness: Randomness, rng: np.random.Generator
