@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
 
 import mujoco
 import numpy as np
@@ -35,6 +34,8 @@ from resip_ros.core.tasks import get_task, pair_assembled
 from resip_ros.sim.arm import FINGER_CLOSED_TARGET_M, FINGER_JOINTS, joint_control
 from resip_ros.sim.initial_states import InitialState, sample_initial_state
 from resip_ros.sim.scene import build_scene
+from training.env_types import Snapshot, StepResult
+from training.perturbation import Perturbation
 
 _FORCE_FILTER_S = 0.02
 _CLIP_SUBSTEPS = 5
@@ -44,57 +45,6 @@ _PARTS_LOW = np.array([0.0, -0.6, -0.02])
 _PARTS_HIGH = np.array([0.9, 0.6, 0.6])
 _OFF_REFERENCE_RAD = 0.5
 POOL_SIZE = 256
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What one step of all environments gave; observations are from before any reset."""
-
-    obs: Array
-    """(N, D) SI."""
-    reward: NDArray[np.float32]
-    """(N,) number of pairs that are assembled for the first time in the episode."""
-    terminated: NDArray[np.bool_]
-    """(N,) success or failure."""
-    truncated: NDArray[np.bool_]
-    """(N,) time limit; the value must be bootstrapped."""
-    success: NDArray[np.bool_]
-    """(N,)."""
-    failure: NDArray[np.str_]
-    """(N,) 'reflex', 'thrown', 'unstable' or ''."""
-    force: Array
-    """(N,) largest filtered external force on the hand during the step, N."""
-    refused: NDArray[np.bool_]
-    """(N,) the gate refused the action and the arm stopped."""
-
-
-@dataclass
-class Snapshot:
-    """Complete state of b environments, to resume from."""
-
-    qpos: Array
-    qvel: Array
-    qacc_warmstart: Array
-    ctrl: Array
-    mocap_pos: Array
-    q_ref: Array
-    dq_ref: Array
-    finger_target: Array
-    torque: Array
-    paid: NDArray[np.bool_]
-    t: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.t)
-
-    def __getitem__(self, index: NDArray[np.int64] | slice) -> Snapshot:
-        return Snapshot(*(getattr(self, spec.name)[index] for spec in fields(self)))
-
-    @staticmethod
-    def concatenate(parts: list[Snapshot]) -> Snapshot:
-        """One snapshot of all the parts' environments."""
-        names = [spec.name for spec in fields(Snapshot)]
-        return Snapshot(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
 
 
 class AssemblyEnv:
@@ -110,6 +60,7 @@ class AssemblyEnv:
         num_threads: int = 2,
         pool_size: int = POOL_SIZE,
         config: ControlConfig | None = None,
+        perturb: bool = False,
     ) -> None:
         """Build the simulations; call reset before the first step.
 
@@ -122,6 +73,7 @@ class AssemblyEnv:
             pool_size: Initial states that are settled once and drawn from; an evaluation
                 passes its own states instead.
             config: Control numbers; by default config/robots/fr3.yaml.
+            perturb: Knock parts about during the episodes (training.perturbation).
         """
         if num_envs < 1:
             raise ConfigError(f"num_envs: got {num_envs}, expected at least 1")
@@ -145,6 +97,9 @@ class AssemblyEnv:
         self._torque = np.zeros((num_envs, 7))
         self._paid = np.zeros((num_envs, len(self.task.pairs)), dtype=bool)
         self._index_model()
+        self._perturbation = None
+        if perturb:
+            self._perturbation = Perturbation(self.model, task_name, randomness, seed, num_envs)
 
     def _index_model(self) -> None:
         model = self.model
@@ -178,12 +133,15 @@ class AssemblyEnv:
         self,
         ids: NDArray[np.int64] | None = None,
         states: list[InitialState] | Snapshot | None = None,
+        episodes: NDArray[np.int64] | None = None,
     ) -> None:
         """Start the episodes of the given environments.
 
         Args:
             ids: (b,) environments, all by default.
             states: Their b initial states or snapshots; drawn from the pool by default.
+            episodes: (b,) numbers that fix their perturbations (Perturbation.restart); a
+                snapshot does not hold these.
         """
         ids = np.arange(self.num_envs) if ids is None else np.asarray(ids)
         if len(ids) == 0:
@@ -200,6 +158,8 @@ class AssemblyEnv:
             self._restore(ids, states)
         else:
             self._start(ids, states)
+        if self._perturbation is not None:
+            self._perturbation.restart(ids, episodes)
         self._batch.forward(ids=ids)
 
     def _start(self, ids: NDArray[np.int64], states: list[InitialState]) -> None:
@@ -274,6 +234,8 @@ class AssemblyEnv:
     def step(self, action: Array) -> StepResult:
         """Advance all environments by one policy step with actions (N, 10), SI."""
         action = np.asarray(action, dtype=np.float64)
+        if self._perturbation is not None:
+            self._perturbation.push(self._qpos, self._qvel)
         q = self._qpos[:, self._arm].copy()
         pos, rot = forward(q)
         broken = action_violations(self.config, action, pos, rot)

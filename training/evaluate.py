@@ -3,7 +3,8 @@
 
     python -m training.evaluate models/one_leg --task one_leg --episodes 256 --seed 1
 
-Episode i starts from initial state i of the seed, so that every policy meets the same ones.
+Episode i has initial state i and, with --perturb, impulse sequence i of the seed, so that
+every policy meets the same ones.
 """
 
 from __future__ import annotations
@@ -40,8 +41,10 @@ class EvaluateSettings:
     """Episodes, one per initial state."""
     randomness: str = "low"
     """Spread of the initial states: low or med."""
+    perturb: bool = False
+    """Knock parts about: each step each part is pushed with a chance of 1 percent."""
     seed: int = 1
-    """Seed of the initial states and of the base policy's noise."""
+    """Seed of the initial states, of the impulses and of the base policy's noise."""
     envs: int = 64
     """Simulations side by side; with the seed it fixes the result."""
     num_threads: int = 2
@@ -76,7 +79,7 @@ def evaluate(
     out = Evaluation()
     slots = np.arange(min(env.num_envs, episodes))
     env.reset()
-    env.reset(slots, states[: len(slots)])
+    env.reset(slots, states[: len(slots)], slots)
     started = len(slots)
     active = slots
     stage = np.zeros(env.num_envs, dtype=np.int64)
@@ -96,7 +99,8 @@ def evaluate(
             _count(out, result, int(slot), int(env.t[slot]), int(stage[slot]), float(peak[slot]))
             progress.advance(bar)
         again = ended[: max(episodes - started, 0)]
-        env.reset(again, states[started : started + len(again)])
+        numbers = started + np.arange(len(again))
+        env.reset(again, [states[i] for i in numbers], numbers)
         rollout.restart(again)
         stage[again], peak[again] = 0, 0.0
         started += len(again)
@@ -129,7 +133,7 @@ def summarise(settings: EvaluateSettings, out: Evaluation, seconds: float) -> di
         "success_rate": successes / n,
         "ci95": list(wilson_interval(successes, n)),
         "randomness": settings.randomness,
-        "perturb": False,
+        "perturb": settings.perturb,
         "seed": settings.seed,
         "envs": settings.envs,
         "env_steps_per_s": round(out.env_steps / seconds, 1),
@@ -167,6 +171,7 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
         seed=settings.seed,
         num_threads=settings.num_threads,
         pool_size=1,
+        perturb=settings.perturb,
     )
     began = time.monotonic()
     with Progress() as progress:

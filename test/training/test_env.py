@@ -13,6 +13,7 @@ from resip_ros.core.geometry import rotation_z
 from resip_ros.core.kinematics import forward
 from resip_ros.core.observation import observation_names
 from resip_ros.core.tasks import ONE_LEG
+from training import perturbation
 from training.env import AssemblyEnv, Snapshot
 
 NAMES = observation_names(ONE_LEG)
@@ -114,14 +115,6 @@ def resume(env: AssemblyEnv, saved: Snapshot, actions: list) -> list:
     env.reset(np.arange(2), saved)
     np.testing.assert_array_equal(env.t, saved.t)
     return [env.step(action) for action in actions]
-
-
-def test_snapshots_concatenate(env):
-    saved = env.snapshot(np.arange(2))
-    joined = Snapshot.concatenate([saved[1:], saved])
-    assert len(joined) == 3
-    np.testing.assert_array_equal(joined.qpos, saved.qpos[[1, 0, 1]])
-    np.testing.assert_array_equal(joined.mocap_pos, saved.mocap_pos[[1, 0, 1]])
 
 
 def test_environments_are_independent(env, rng):
@@ -271,6 +264,47 @@ def test_pool_draws_repeat_with_the_seed():
         env.reset()
     np.testing.assert_array_equal(first.observe(), second.observe())
     assert np.abs(first.observe() - other.observe()).max() > 1e-3
+
+
+def rest(env: AssemblyEnv, steps: int) -> np.ndarray:
+    """Observations (steps, N, D) of hands that hold still."""
+    hold = env.hold_action()
+    return np.array([env.step(hold).obs for _ in range(steps)])
+
+
+def test_perturbation_moves_sleeping_parts(monkeypatch):
+    env = make(2, perturb=True)
+    monkeypatch.setattr(perturbation, "CHANCE", 0.0)
+    still = rest(env, 4)[:, :, 16:-7].reshape(4, 2, -1, 7)
+    np.testing.assert_allclose(still[-1], still[0], atol=1e-5)
+    asleep = env._batch.bind("tree_asleep")
+    assert (asleep[:, 1:] >= 0).all(), "parts at rest sleep"
+    monkeypatch.setattr(perturbation, "CHANCE", 1.0)
+    pushed = rest(env, 3)[-1, :, 16:-7].reshape(2, -1, 7)
+    monkeypatch.setattr(perturbation, "CHANCE", 0.0)
+    moved = np.linalg.norm((pushed - still[-1])[..., :3], axis=-1)
+    assert (moved > 1e-3).all(), moved
+    assert moved.max() < 0.15
+    assert env.step(env.hold_action()).failure.tolist() == ["", ""]
+    ended = rest(env, 8)[-1, :, 16:-7].reshape(2, -1, 7)
+    assert np.linalg.norm((ended - pushed)[..., :3], axis=-1).max() < 0.1
+    assert (asleep[:, 1:] >= 0).all(), "and they sleep again"
+
+
+def test_perturbation_repeats_with_the_seed_and_is_off_by_default(monkeypatch):
+    monkeypatch.setattr(perturbation, "CHANCE", 1.0)
+    first, second, off = make(2, perturb=True), make(2, perturb=True), make(2)
+    one, two = rest(first, 3), rest(second, 3)
+    assert one.tobytes() == two.tobytes()
+    calm = rest(off, 3)
+    assert np.abs(calm - one).max() > 1e-3
+    monkeypatch.setattr(perturbation, "CHANCE", 0.0)
+    assert rest(make(2, perturb=True), 3).tobytes() == calm.tobytes()
+    # a numbered episode: the same impulses in the other environment
+    monkeypatch.setattr(perturbation, "CHANCE", 1.0)
+    first.reset(None, first.initial_states([0, 0]), np.array([5, 5]))
+    third = rest(first, 2)
+    np.testing.assert_array_equal(third[:, 0], third[:, 1])
 
 
 def test_wrong_use_is_explained(env):

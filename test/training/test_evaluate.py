@@ -10,6 +10,7 @@ from rich.progress import Progress
 from resip_ros.core.results import wilson_interval
 from resip_ros.policy.bundle import load_policy
 from training import evaluate as program
+from training import perturbation
 from training.env import AssemblyEnv
 from training.evaluate import EvaluateSettings, evaluate, main, run, summarise
 from training.stages import STAGES
@@ -84,6 +85,46 @@ def test_every_episode_starts_with_a_plan_of_its_own(tiny_base, monkeypatch):
     with Progress(disable=True) as progress:
         evaluate(policy, env, 4, 1, progress)
     assert plans == [1, 1, 1, 1]
+
+
+def _last_part_positions(tiny_base, envs: int) -> np.ndarray:
+    """Sorted x of the top at the end of five perturbed episodes."""
+    env = AssemblyEnv("one_leg", envs, seed=3, num_threads=1, pool_size=1, perturb=True)
+    env.episode_steps = 3
+    ends, step = [], env.step
+
+    def record(action):
+        result = step(action)
+        ends.extend(result.obs[env.t == 3, 16])
+        return result
+
+    env.step = record
+    with Progress(disable=True) as progress:
+        evaluate(load_policy(tiny_base), env, 5, 3, progress)
+    return np.sort(ends)[:5]
+
+
+def test_perturbed_episode_is_the_same_on_any_simulation(tiny_base, monkeypatch):
+    """The hand does not reach the parts: what moves them is impulse sequence i."""
+    monkeypatch.setattr(perturbation, "CHANCE", 1.0)
+    one, five = (_last_part_positions(tiny_base, envs) for envs in (1, 5))
+    np.testing.assert_allclose(one, five, atol=1e-5)
+    monkeypatch.setattr(perturbation, "CHANCE", 0.0)
+    assert np.abs(_last_part_positions(tiny_base, 5) - five).max() > 1e-3
+
+
+@pytest.mark.parametrize("perturb", [False, True])
+def test_perturb_reaches_the_simulations_and_the_file(
+    tiny_base, tmp_path, monkeypatch, short_episodes, perturb
+):
+    count = []
+    monkeypatch.setattr(perturbation.Perturbation, "push", lambda *_: count.append(1))
+    file = tmp_path / "figures.json"
+    words = [str(tiny_base), "--episodes", "2", "--envs", "2", "--json", str(file)]
+    monkeypatch.setattr("sys.argv", ["evaluate", *words, *["--perturb"] * perturb])
+    main()
+    assert json.loads(file.read_text())["perturb"] is perturb
+    assert len(count) == 6 * perturb
 
 
 class Scripted:
