@@ -10,6 +10,7 @@ import numpy as np
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array
 from training.demonstrators.one_leg import Operator
+from training.demonstrators.peg_in_hole import Operator as PegInHoleOperator
 
 
 class Demonstrator(Protocol):
@@ -29,7 +30,7 @@ class Demonstrator(Protocol):
 
 def make_demonstrator(task_name: str, rng: np.random.Generator) -> Demonstrator:
     """A fresh demonstrator of a task for one episode."""
-    makers = {"one_leg": Operator}
+    makers = {"one_leg": Operator, "peg_in_hole": PegInHoleOperator}
     if task_name not in makers:
         raise ConfigError(
             f"task {task_name!r} has no demonstrator; there are: {', '.join(makers)}"
