@@ -9,7 +9,7 @@ from resip_ros.core.geometry import matrix_to_quat_xyzw, rotvec_to_matrix
 from resip_ros.core.limits import check_action
 from resip_ros.core.observation import body_pose, observation_names
 from resip_ros.core.tasks import ONE_LEG
-from training.demonstrators.one_leg import Habits, Operator
+from training.demonstrators.one_leg import Operator
 from training.env import AssemblyEnv
 
 NAMES = observation_names(ONE_LEG)
@@ -80,11 +80,3 @@ def test_gives_up_only_when_a_released_leg_has_fallen(env):
     obs[start : start + 4] = matrix_to_quat_xyzw(rotvec_to_matrix(np.array([0.2, 0.0, 0.0])))
     operator.act(obs)
     assert not operator.gave_up
-
-
-def test_habits_differ_within_their_range(rng):
-    habits = [Habits.sample(rng) for _ in range(50)]
-    paces = [h.step_m / 0.020 for h in habits]
-    assert 0.8 <= min(paces) < 0.85
-    assert 1.05 < max(paces) <= 1.1
-    assert all(h.step_m <= load_control_config().leash_m for h in habits)
