@@ -91,6 +91,7 @@ def test_impulse_adds_to_the_velocity_in_the_frames_of_a_free_joint(model, alway
         added.append(qvel[0, dof : dof + 6] - 0.25)
     world, body = added
     assert abs(world[5]) > 0.01
+    np.testing.assert_allclose(world[2:5], 0.0, atol=1e-12)
     np.testing.assert_allclose(body[:3], world[:3], atol=1e-12)
     np.testing.assert_allclose(rot @ body[3:], world[3:], atol=1e-12)
     assert np.abs(body[3:] - world[3:]).max() > 0.01
