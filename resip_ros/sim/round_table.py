@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The round_table scene: bench, U fixture, round top with a tap, threaded leg, threaded foot.
+
+World frame = robot base frame, bench surface at z = 0. Lengths in m, masses in kg. Frames have
+z along the thread, towards the body. Top: centre of the disc. Leg: middle of its body. Foot:
+underside of its disc, the face that seats on the leg. Sizes and nominal places: FurnitureBench
+round_table as used by ResiP; the threads are those of one_leg.
+
+The foot is a thin disc (diameter 130 mm) with a stem of the leg's diameter on the side away
+from the thread, 15 mm together: a hand that opens 65 mm holds it there from above. It starts
+as in the reference with its stud down, so that it leans on stud and rim.
+
+Top and leg are solid prisms (not drawn) to all but studs; studs meet the sectors around the
+bores (BIT_TOP) and the pins of the threads (BIT_PIN).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from resip_ros.core.geometry import Array, matrix_to_quat_wxyz, rotation_z
+from resip_ros.sim.arm import BIT_BENCH, BIT_FIXTURE, BIT_LEG, BIT_PIN, BIT_ROBOT, BIT_TOP
+from resip_ros.sim.parts import (
+    FIXTURE_NOMINAL,
+    GEOM,
+    Thread,
+    add_bench,
+    add_fixture,
+    add_mesh,
+    add_thread_pins,
+    contact_settings,
+    male_thread_meshes,
+)
+from resip_ros.sim.task_scene import Scatter, TaskScene
+
+THREAD = Thread()
+TOP_RADIUS_M = 0.100
+TOP_HALF_THICK_M = 0.01625
+LEG_RADIUS_M = 0.02125
+"""Distance of the faces from the axis."""
+LEG_END_M = 0.03315
+LEG_SHOULDER_M = -LEG_END_M
+LEG_TIP_M = LEG_SHOULDER_M - THREAD.stud_length
+FOOT_RADIUS_M = 0.065
+FOOT_DISC_M = 0.004
+FOOT_END_M = 0.015
+"""Top of the stem."""
+FOOT_TIP_M = -THREAD.stud_length
+SIDES = 16
+"""Faces of leg and stem: a hand can hold them by eight pairs of faces."""
+TOP_MASS_KG, LEG_MASS_KG, FOOT_MASS_KG = 0.123, 0.033, 0.044
+STUD_TURN_RAD = np.radians(-57.0)
+"""How far a stud is turned in its part, against the pins' phase (the middle of the play).
+
+A tight thread (0.02 to 0.8 N m) rests 48 to 67 degrees past that middle: here that is yaw 0,
+and so a pair counts when it is tight. The torque that tightens the foot also tightens the leg.
+"""
+_PART_FRICTION = 0.15
+_TAP_DEPTH_M = 0.028
+_GUARD_RADIUS_M = 0.009
+_COLOUR = {
+    "top": [0.72, 0.52, 0.34, 1],
+    "leg": [0.93, 0.90, 0.84, 1],
+    "foot": [0.30, 0.55, 0.80, 1],
+}
+
+TOP_NOMINAL = np.array([0.5065, 0.0, TOP_HALF_THICK_M])
+LEG_NOMINAL = np.array([0.4155, 0.13, LEG_RADIUS_M])
+# lying, tip towards the robot: z of the leg along +x of the base
+LEG_NOMINAL_ROT = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
+# 5 cm further out than in the reference, where a full disc would overlap the top
+_FOOT_XY = np.array([0.4215, -0.17])
+
+
+def add_round_table(spec: mujoco.MjSpec, timestep: float) -> None:
+    """Add bench, fixture and parts to a spec whose world frame is the robot base."""
+    add_bench(spec, timestep)
+    add_fixture(spec, timestep)
+    stud = male_thread_meshes(spec, THREAD, "stud")
+    _add_top(spec, timestep)
+    _add_leg(spec, stud, timestep)
+    _add_foot(spec, stud, timestep)
+
+
+def _prism(spec: mujoco.MjSpec, name: str, apothem: float, span: tuple[float, float]) -> str:
+    """Mesh of a prism with SIDES faces around z, one face towards +x."""
+    angles = 2 * np.pi * (np.arange(SIDES) + 0.5) / SIDES
+    circle = apothem / np.cos(np.pi / SIDES) * np.array([np.cos(angles), np.sin(angles)])
+    vertices = [np.append(point, z) for z in span for point in circle.T]
+    return add_mesh(spec, name, np.array(vertices))
+
+
+def _add_part(spec: mujoco.MjSpec, name: str) -> mujoco.MjsBody:
+    pos, rot = nominal_poses()[name]
+    quat = matrix_to_quat_wxyz(rot).tolist()
+    body = spec.worldbody.add_body(name=name, pos=pos.tolist(), quat=quat)
+    body.add_freejoint(name=name)
+    return body
+
+
+def _add_solid(
+    body: mujoco.MjsBody, mesh: str, mass: float, timestep: float, **other: int
+) -> None:
+    """What stops the robot, the fixture and other solids."""
+    settings: dict[str, Any] = {
+        "contype": BIT_LEG,
+        "conaffinity": BIT_ROBOT | BIT_BENCH | BIT_FIXTURE | BIT_LEG,
+        **other,
+    }
+    body.add_geom(
+        name=mesh,
+        type=GEOM.mjGEOM_MESH,
+        meshname=mesh,
+        rgba=_COLOUR[body.name],
+        mass=mass,
+        **settings,
+        **contact_settings(timestep, _PART_FRICTION),
+    )
+
+
+def _sector_meshes(spec: mujoco.MjSpec, prefix: str, apothem: float, depth: float) -> list[str]:
+    """Eight convex sectors of a prism as ``_prism`` around a bore, mouth at z = 0; their names."""
+    count, chamfer = 8, 0.0008
+    corner = apothem / np.cos(np.pi / SIDES)
+    inner = THREAD.bore_radius / np.cos(np.pi / count)
+    names = []
+    for i in range(count):
+        start, span = 2 * np.pi * i / count, 2 * np.pi / count
+        points = []
+        for share, radius in ((0.0, apothem), (0.25, corner), (0.75, corner), (1.0, apothem)):
+            points += [(start + share * span, radius, z) for z in (-depth, 0.0)]
+        for share in (0.0, 1.0):
+            profile = ((inner, -depth), (inner, -chamfer), (inner + chamfer, 0.0))
+            points += [(start + share * span, radius, z) for radius, z in profile]
+        vertices = [[r * np.cos(a), r * np.sin(a), z] for a, r, z in points]
+        names.append(add_mesh(spec, f"{prefix}{i}", np.array(vertices)))
+    return names
+
+
+def _add_bore(
+    spec: mujoco.MjSpec,
+    body: mujoco.MjsBody,
+    apothem: float,
+    depth: float,
+    mouth: float,
+    dt: float,
+) -> None:
+    """Sectors around a bore with thread pins, open towards +z at ``mouth``; only studs meet it."""
+    contact = contact_settings(timestep, _PART_FRICTION)
+    for mesh in _sector_meshes(spec, f"{body.name}_sector", apothem, depth):
+        body.add_geom(
+            name=mesh,
+            type=GEOM.mjGEOM_MESH,
+            meshname=mesh,
+            pos=[0, 0, mouth],
+            rgba=_COLOUR[body.name],
+            contype=BIT_TOP,
+            conaffinity=0,
+            mass=0.0,
+            **contact,
+        )
+    pins = dict(contype=BIT_PIN, conaffinity=0, rgba=[0.4, 0.3, 0.2, 1], **contact)
+    add_thread_pins(body, THREAD, f"{body.name}_pin", np.array([0.0, 0.0, mouth]), **pins)
+
+
+def _add_stud(
+    body: mujoco.MjsBody, meshes: list[str], tip: float, mass: float, timestep: float
+) -> None:
+    """Threaded stud with its tip at height ``tip``."""
+    contact = contact_settings(timestep, _PART_FRICTION)
+    for i, mesh in enumerate(meshes):
+        body.add_geom(
+            name=f"{body.name}_{mesh}",
+            type=GEOM.mjGEOM_MESH,
+            meshname=mesh,
+            pos=[0, 0, tip],
+            quat=matrix_to_quat_wxyz(rotation_z(np.array(STUD_TURN_RAD))).tolist(),
+            rgba=[0.75, 0.72, 0.68, 1],
+            mass=mass if i == 0 else 0.0,
+            contype=0,
+            conaffinity=BIT_TOP | BIT_PIN,
+            **contact,
+        )
+    # the stud meets bench, fixture and fingers through one capsule: ridges meet threads only
+    body.add_geom(
+        name=f"{body.name}_guard",
+        type=GEOM.mjGEOM_CAPSULE,
+        fromto=[0, 0, tip + _GUARD_RADIUS_M, 0, 0, tip + 0.020],
+        size=[_GUARD_RADIUS_M, 0, 0],
+        mass=0.0,
+        group=3,
+        contype=0,
+        conaffinity=BIT_ROBOT | BIT_BENCH | BIT_FIXTURE,
+        **contact,
+    )
+
+
+def _add_top(spec: mujoco.MjSpec, timestep: float) -> None:
+    """Disc with a threaded bore in the middle."""
+    body = _add_part(spec, "top")
+    body.explicitinertial = True
+    body.ipos, body.iquat = [0, 0, 0], [1, 0, 0, 0]
+    body.mass = TOP_MASS_KG
+    planar = TOP_MASS_KG / 12 * (3 * TOP_RADIUS_M**2 + (2 * TOP_HALF_THICK_M) ** 2)
+    body.inertia = [planar, planar, 0.5 * TOP_MASS_KG * TOP_RADIUS_M**2]
+    height = TOP_HALF_THICK_M
+    disc = _prism(spec, "top_disc", TOP_RADIUS_M, (-height, height))
+    meets = BIT_ROBOT | BIT_FIXTURE | BIT_LEG
+    _add_solid(body, disc, 0.0, timestep, conaffinity=meets, group=3)
+    # a square in the disc carries the weight: fewer contacts with the bench
+    half = TOP_RADIUS_M / np.sqrt(2.0)
+    body.add_geom(
+        name="top_base",
+        type=GEOM.mjGEOM_BOX,
+        pos=[0, 0, -0.5 * height - 5e-5],
+        size=[half, half, 0.5 * height],
+        mass=0.0,
+        group=3,
+        contype=0,
+        conaffinity=BIT_BENCH,
+        **contact_settings(timestep, _PART_FRICTION),
+    )
+    _add_bore(spec, body, TOP_RADIUS_M, 2 * height - 0.001, height, timestep)
+
+
+def _add_leg(spec: mujoco.MjSpec, stud: list[str], timestep: float) -> None:
+    """Round body, stud at one end, tap at the other."""
+    body = _add_part(spec, "leg")
+    solid = _prism(spec, "leg_body", LEG_RADIUS_M, (LEG_SHOULDER_M, LEG_END_M))
+    _add_solid(body, solid, 0.85 * LEG_MASS_KG, timestep, group=3)
+    plug = _prism(spec, "leg_plug", LEG_RADIUS_M, (LEG_SHOULDER_M, LEG_END_M - _TAP_DEPTH_M))
+    _add_solid(body, plug, 0.0, timestep, contype=BIT_TOP, conaffinity=0)
+    _add_bore(spec, body, LEG_RADIUS_M, _TAP_DEPTH_M, LEG_END_M, timestep)
+    _add_stud(body, stud, LEG_TIP_M, 0.15 * LEG_MASS_KG, timestep)
+
+
+def _add_foot(spec: mujoco.MjSpec, stud: list[str], timestep: float) -> None:
+    """Disc with a stem above it and a stud below."""
+    body = _add_part(spec, "foot")
+    apothem = FOOT_RADIUS_M * np.cos(np.pi / SIDES)
+    disc = _prism(spec, "foot_disc", apothem, (0.0, FOOT_DISC_M))
+    _add_solid(body, disc, 0.5 * FOOT_MASS_KG, timestep, contype=BIT_LEG | BIT_TOP)
+    stem = _prism(spec, "foot_stem", LEG_RADIUS_M, (FOOT_DISC_M, FOOT_END_M))
+    _add_solid(body, stem, 0.3 * FOOT_MASS_KG, timestep)
+    _add_stud(body, stud, FOOT_TIP_M, 0.2 * FOOT_MASS_KG, timestep)
+
+
+def foot_lean() -> float:
+    """Angle of the foot's axis to the vertical when it rests on stud and rim, rad."""
+    apothem = FOOT_RADIUS_M * np.cos(np.pi / SIDES)
+    length = -FOOT_TIP_M - _GUARD_RADIUS_M
+    return float(
+        np.arctan2(length, apothem) + np.arcsin(_GUARD_RADIUS_M / np.hypot(length, apothem))
+    )
+
+
+def _foot_pose() -> tuple[Array, Array]:
+    """Resting, the stem leaning away from the robot."""
+    lean = foot_lean()
+    c, s = np.cos(lean), np.sin(lean)
+    height = FOOT_RADIUS_M * np.cos(np.pi / SIDES) * s
+    rot = np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
+    return np.append(_FOOT_XY, height), rot
+
+
+def nominal_poses() -> dict[str, tuple[Array, Array]]:
+    """Part name to position (3,) m and R (3, 3) before the impulses."""
+    return {
+        "top": (TOP_NOMINAL.copy(), np.eye(3)),
+        "leg": (LEG_NOMINAL.copy(), LEG_NOMINAL_ROT.copy()),
+        "foot": _foot_pose(),
+    }
+
+
+def _scatter() -> dict[str, Scatter]:
+    length = LEG_END_M - LEG_TIP_M
+    across = LEG_MASS_KG / 12 * (length**2 + 3 * LEG_RADIUS_M**2)
+    return {
+        "top": Scatter(TOP_MASS_KG, 0.5 * TOP_MASS_KG * TOP_RADIUS_M**2, 7.0, 15.0),
+        "leg": Scatter(LEG_MASS_KG, across, 1.0, 1.0),
+        "foot": Scatter(FOOT_MASS_KG, 0.25 * FOOT_MASS_KG * FOOT_RADIUS_M**2, 1.5, 2.0),
+    }
+
+
+SCENE = TaskScene(
+    add=add_round_table,
+    nominal_poses=nominal_poses,
+    scatter=_scatter(),
+    fixture_pos=FIXTURE_NOMINAL,
+)
