@@ -146,6 +146,7 @@ def _add_bore(
     apothem: float,
     depth: float,
     mouth: float,
+    timestep: float,
 ) -> None:
     """Sectors around a bore with thread pins, open towards +z at ``mouth``; only studs meet it."""
     contact = contact_settings(timestep, _PART_FRICTION)
