@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Look at one simulated episode of a policy, or of the scripted demonstrator.
+
+    python -m training.view one_leg --policy models/one_leg --seed 3 --out out/episode.mp4
+    python -m training.view one_leg
+
+The video has base action, correction and net action beside the picture. Without --out the
+episode plays in MuJoCo's interactive viewer, which needs a display. Letters: T steps of the
+episode, D observation, A action dimension.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import mujoco
+import numpy as np
+import torch
+import tyro
+from rich.progress import track
+
+from resip_ros.core.config import load_control_config
+from resip_ros.core.errors import ConfigError, ResipError
+from resip_ros.core.geometry import Array
+from resip_ros.core.tasks import get_task
+from resip_ros.policy.bundle import load_policy
+from resip_ros.policy.runtime import AssemblyPolicy
+from resip_ros.sim.action_plot import FRAME_HEIGHT, FRAME_WIDTH, compose_frame, draw_action_plot
+from resip_ros.sim.gl import find_backend
+from resip_ros.sim.render import Renderer
+from resip_ros.sim.scene import build_scene
+from resip_ros.sim.task_scene import get_randomness
+from resip_ros.sim.video import VideoWriter
+from training.demonstrators.registry import make_demonstrator
+from training.env import AssemblyEnv
+
+ASSEMBLED = "assembled"
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """What to look at."""
+
+    task: Annotated[str, tyro.conf.Positional]
+    """Task name, for example one_leg."""
+    policy: Path | None = None
+    """Policy folder (base and residual) or one bundle (base alone); by default the scripted
+    demonstrator acts."""
+    seed: int = 0
+    """Of the initial state and of the base policy's noise or the demonstrator's habits."""
+    randomness: str = "low"
+    """Spread of the initial states: low or med."""
+    out: Path | None = None
+    """Video to write, for example out/episode.mp4; by default a window opens."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What one episode was, step by step."""
+
+    base: Array
+    """(T, A) the base policy's actions, SI; the demonstrator's own."""
+    net: Array
+    """(T, A) what was executed, SI."""
+    qpos: Array
+    """(T + 1, nq) positions before every step and after the last."""
+    mocap_pos: Array
+    """(nmocap, 3) m."""
+    outcome: str
+    """`assembled`, `time is up`, `gave up`, or the env's reason of failure."""
+
+
+class Actor(Protocol):
+    """Whoever acts in one episode."""
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether going on is pointless."""
+        ...
+
+    def act(self, obs: Array) -> tuple[Array, Array]:
+        """Base and net action (A,) for an observation (D,), all SI."""
+        ...
+
+
+class PolicyActor:
+    """A base policy, and its residual if there is one; never gives up."""
+
+    gave_up = False
+
+    def __init__(self, policy: AssemblyPolicy, seed: int) -> None:
+        """Begin without a plan; the seed is that of the base policy's noise."""
+        self._policy = policy
+        self._generator = torch.Generator().manual_seed(seed)
+        self._plan: list[np.ndarray] = []
+
+    def act(self, obs: Array) -> tuple[Array, Array]:
+        """Base and net action (A,) for an observation (D,), all SI."""
+        base, one = self._policy.base, obs[None]
+        if not self._plan:
+            chunk = base.predict_chunk(one, self._generator)
+            self._plan = [chunk[:, i] for i in range(base.action_steps)]
+        planned = self._plan.pop(0)
+        net = self._policy.compute_action(planned, self._policy.correct(one, planned))
+        return self._policy.compute_action(planned, np.zeros_like(planned))[0], net[0]
+
+
+class DemonstratorActor:
+    """The scripted operator of a task; its base action is its net action."""
+
+    def __init__(self, task: str, seed: int) -> None:
+        """The operator of attempt 0 of the seed, as training.collect makes it."""
+        self._operator = make_demonstrator(task, np.random.default_rng((seed, 0, 7)))
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the operator sees no way to go on."""
+        return self._operator.gave_up
+
+    def act(self, obs: Array) -> tuple[Array, Array]:
+        """Base and net action (A,) for an observation (D,), all SI."""
+        action = self._operator.act(obs)
+        return action, action
+
+
+def run_episode(actor: Actor, env: AssemblyEnv, seed: int) -> Episode:
+    """Runs an actor in an env of one simulation, from initial state 0 of the seed."""
+    env.reset(states=env.initial_states([0], seed=seed))
+    only = np.zeros(1, dtype=np.int64)
+    start = env.snapshot(only)
+    base, net, qpos = [], [], [start.qpos[0]]
+    outcome = "time is up"
+    for _ in track(range(env.episode_steps), "running the episode", transient=True):
+        planned, action = actor.act(env.observe()[0])
+        result = env.step(action[None])
+        base.append(planned)
+        net.append(action)
+        qpos.append(env.snapshot(only).qpos[0])
+        if result.terminated[0]:
+            outcome = ASSEMBLED if result.success[0] else str(result.failure[0])
+            break
+        if actor.gave_up:
+            outcome = "gave up"
+            break
+    return Episode(np.array(base), np.array(net), np.array(qpos), start.mocap_pos[0], outcome)
+
+
+def make_folder(out: Path) -> None:
+    """Makes the folder of a file that is to be written.
+
+    Raises:
+        ConfigError: if it cannot be made.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot make {out.parent}: {error.strerror}; choose another --out"
+        ) from error
+
+
+def write_video(episode: Episode, task: str, rate_hz: float, title: str, out: Path) -> None:
+    """Draws an episode at its real speed.
+
+    Raises:
+        ResipError: if this machine cannot render, or the file cannot be written.
+    """
+    time_s = np.arange(len(episode.net)) / rate_hz
+    plot, ends = draw_action_plot(time_s, episode.base, episode.net, title)
+    with (
+        Renderer(task) as renderer,
+        VideoWriter(out, rate_hz, FRAME_HEIGHT, FRAME_WIDTH) as video,
+    ):
+        last = max(1, len(time_s) - 1)
+        for step, qpos in enumerate(track(episode.qpos, "drawing", transient=True)):
+            renderer.set_state(qpos, episode.mocap_pos)
+            video.add(compose_frame(renderer.draw("overview"), plot, ends, step / last))
+
+
+def find_viewer() -> Any:
+    """MuJoCo's viewer module, when a window can be opened here.
+
+    Raises:
+        ConfigError: without a display; the viewer itself would wait for ever.
+    """
+    advice = "no window can be opened here (no display?); give --out FILE.mp4 for a video"
+    try:
+        viewer = importlib.import_module("mujoco.viewer")
+    except (ImportError, RuntimeError) as error:
+        raise ConfigError(f"{advice}: {error}") from error
+    glfw = viewer.glfw
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trial = None
+        if glfw.init():
+            glfw.window_hint(glfw.VISIBLE, glfw.FALSE)
+            trial = glfw.create_window(16, 16, "", None, None)
+            glfw.default_window_hints()
+    if not trial:
+        raise ConfigError(advice)
+    glfw.destroy_window(trial)
+    return viewer
+
+
+def play(viewer: Any, episode: Episode, task: str, rate_hz: float) -> None:
+    """Shows an episode at its real speed, again and again until the window is closed.
+
+    Args:
+        viewer: From find_viewer.
+        episode: What to show.
+        task: Its task.
+        rate_hz: Steps per second.
+    """
+    model = build_scene(task, load_control_config(), visual=True).compile()
+    data = mujoco.MjData(model)
+    data.mocap_pos[:] = episode.mocap_pos
+    data.qpos[:] = episode.qpos[0]
+    with viewer.launch_passive(model, data) as window:
+        step, due = 0, time.monotonic()
+        while window.is_running():
+            with window.lock():
+                data.qpos[:] = episode.qpos[step]
+                mujoco.mj_forward(model, data)
+            window.sync()
+            step, due = (step + 1) % len(episode.qpos), due + 1.0 / rate_hz
+            time.sleep(max(0.0, due - time.monotonic()))
+
+
+def run(settings: ViewSettings) -> None:
+    """Run the episode, then show it.
+
+    Raises:
+        ResipError: for bad input, or where neither window nor video is possible.
+    """
+    task, out, viewer = get_task(settings.task), settings.out, None
+    get_randomness(settings.randomness)
+    if out is None:
+        viewer = find_viewer()
+    elif out.suffix != ".mp4":
+        raise ConfigError(f"--out: got {out}, expected a file that ends in .mp4")
+    else:
+        find_backend()
+        make_folder(out)
+    torch.set_num_threads(1)
+    env = AssemblyEnv(task.name, 1, randomness=settings.randomness, num_threads=1)
+    if settings.policy is None:
+        actor = DemonstratorActor(task.name, settings.seed)
+    else:
+        policy = load_policy(settings.policy)
+        if policy.task.name != task.name:
+            raise ConfigError(
+                f"{settings.policy} is a policy for {policy.task.name}, expected {task.name}"
+            )
+        actor = PolicyActor(policy, settings.seed)
+    episode = run_episode(actor, env, settings.seed)
+    who = settings.policy or "demonstrator"
+    title = f"{who}, seed {settings.seed}: {episode.outcome} after {len(episode.net)} steps"
+    print(title)
+    if out is None:
+        play(viewer, episode, task.name, task.rate_hz)
+    else:
+        write_video(episode, task.name, task.rate_hz, title, out)
+        print(f"video in {out}")
+
+
+def main() -> None:
+    """Command-line entry."""
+    try:
+        run(tyro.cli(ViewSettings, description=__doc__))
+    except ResipError as error:
+        raise SystemExit(f"training.view: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("training.view: interrupted") from None
+
+
+if __name__ == "__main__":
+    main()
