@@ -6,8 +6,9 @@ Peg frame: centre, z upwards when it stands. Hole frame: centre of the block, z 
 which goes through to the bench: a seated peg stands on the bench inside the block.
 Cross-sections, nominal poses and spread: the 16 mm peg of ResiP's peg-in-hole. Deliberately
 different from it: the hole is 20 mm deep instead of 9, more than the peg is wide, so that walls
-and not fingers hold an inserted peg upright; the peg has the mass of aluminium instead of 4 g;
-the block weighs 2 kg on rubber feet instead of 2 g, in place of screws: it can still be shoved.
+and not fingers hold an inserted peg upright; the peg weighs as much as steel instead of 4 g (a
+contact gives way in proportion to 1 / mass); the block weighs 2 kg and has rubber feet instead
+of 2 g, in place of screws: it stays put, but a shove of more than 15 N moves it.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ PEG_HALF_M = np.array([0.008, 0.005, 0.025])
 HOLE_HALF_M = np.array([0.00811, 0.00508])
 """Half width of the hole in x and y: play of 0.22 mm and 0.16 mm in all."""
 BLOCK_HALF_M = np.array([0.0125, 0.0125, 0.010])
-PEG_MASS_KG = 0.0216
+PEG_MASS_KG = 0.0628
 BLOCK_MASS_KG = 2.0
 PEG_NOMINAL = np.array([0.4, 0.05, PEG_HALF_M[2]])
 HOLE_NOMINAL = np.array([0.4, -0.05, BLOCK_HALF_M[2]])
 _PART_FRICTION = 0.25
+# stiffer than other contacts: the peg sinks in by less than half of the play on each side
+_WALL_SOLIMP = [0.98, 0.99, 0.0005, 0.5, 2.0]
 _FEET_FRICTION = 0.8
 _SPREAD = Spread(xy_m=0.01, yaw_rad=np.radians(45.0))
 # the reference's impulses times 0.001: nothing moves, the spread does it
@@ -60,6 +63,7 @@ def _add_peg(spec: mujoco.MjSpec, timestep: float) -> None:
 
 def _add_block(spec: mujoco.MjSpec, timestep: float) -> None:
     """Four boxes around the hole: exact for a rectangular peg, and the fastest contact."""
+    contact = contact_settings(timestep, _PART_FRICTION) | {"solimp": _WALL_SOLIMP}
     body = spec.worldbody.add_body(name="hole", pos=HOLE_NOMINAL.tolist())
     body.add_freejoint(name="hole")
     body.explicitinertial = True
@@ -82,7 +86,8 @@ def _add_block(spec: mujoco.MjSpec, timestep: float) -> None:
                 mass=0.0,
                 contype=BIT_TOP,
                 conaffinity=BIT_ROBOT | BIT_FIXTURE,
-                **contact_settings(timestep, _PART_FRICTION),
+                priority=1,
+                **contact,
             )
     # one box carries the weight: fewer contacts with the bench than four walls
     body.add_geom(

@@ -215,7 +215,7 @@ class Operator:
     def _align(self) -> tuple[Array, Array, str]:
         goal, goal_rot = self._over_hole(self.habits.hover_m)
         pos, rot, _ = self._towards(goal, goal_rot, slow=0.4)
-        off = np.linalg.norm((goal - self.pos))
+        off = np.linalg.norm(goal - self.pos)
         turn = np.linalg.norm(matrix_to_rotvec(goal_rot @ self.rot.T))
         return pos, rot, "insert" if off < 0.001 and turn < 0.02 else "align"
 
