@@ -9,26 +9,19 @@ lifts it for another try when that takes too long. Angles in rad, lengths in m, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
-from resip_ros.core.action import encode_action
-from resip_ros.core.geometry import (
-    Array,
-    matrix_to_rotvec,
-    rot6d_to_matrix,
-    rotation_z,
-    rotvec_to_matrix,
-)
+from resip_ros.core.geometry import Array, matrix_to_rotvec, rotation_z
 from resip_ros.core.observation import body_pose
 from resip_ros.core.tasks import PEG_IN_HOLE
 from resip_ros.sim.peg_in_hole import BLOCK_HALF_M, PEG_HALF_M
+from training.demonstrators.motion import Habits, ScriptedOperator
 
 _DOWN = np.diag([1.0, -1.0, -1.0])
 _GRASPED_WIDTH = 2 * PEG_HALF_M[1] + 0.002
-_LOST_WIDTH = 2 * PEG_HALF_M[1] - 0.003
+_TOUCHING_M = 0.001
 _IN_HOLE_M = 0.002
 _NUDGE_GAIN = 0.4
 _NUDGE_MAX_M = 0.006
@@ -37,67 +30,16 @@ _TRY_STEPS = 25
 _PATIENCE = 60
 
 
-@dataclass(frozen=True)
-class Habits:
-    """How one operator works in one episode."""
-
-    step_m: float
-    """Largest free translation per step."""
-    step_rad: float
-    """Largest free rotation per step."""
-    tremor_m: float
-    """Standard deviation of the hand's unsteadiness."""
-    tremor_rad: float
-    """The same for the rotation."""
-    grasp_above_m: float
-    """Where the peg is held, above its centre."""
-    lift_m: float
-    """Gap between tip and block for the transport."""
-    hover_m: float
-    """Gap between tip and block before insertion."""
-    push_m: float
-    """How far below the hand the target is while pushing; sets the force."""
-    misjudged_m: float
-    """Standard deviation of where the hole is believed, per axis, at each try."""
-    misjudged_rad: float
-    """The same for its yaw."""
-    pause_chance: float
-    """Chance to hesitate after a phase."""
-    tremor_memory: float = 0.7
-    """Share of the unsteadiness that persists to the next step."""
-
-    @staticmethod
-    def sample(rng: np.random.Generator) -> Habits:
-        """Draw an operator's habits for an episode."""
-        pace = rng.uniform(0.8, 1.1)
-        return Habits(
-            step_m=0.018 * pace,
-            step_rad=0.20 * pace,
-            tremor_m=rng.uniform(0.0001, 0.0003),
-            tremor_rad=rng.uniform(0.001, 0.004),
-            grasp_above_m=rng.uniform(0.010, 0.016),
-            lift_m=rng.uniform(0.03, 0.05),
-            hover_m=rng.uniform(0.004, 0.010),
-            push_m=rng.uniform(0.0012, 0.0020),
-            misjudged_m=rng.uniform(0.0002, 0.0006),
-            misjudged_rad=rng.uniform(0.005, 0.02),
-            pause_chance=0.15,
-        )
-
-
-class Operator:
-    """Closed-loop demonstrator of one episode."""
+class Operator(ScriptedOperator):
+    """Closed-loop demonstrator of one episode; takes the state observation (37,)."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
-        self.habits = Habits.sample(rng)
-        self.phase = "approach"
-        self._steps = 0
-        self._pause = 0
-        self._tremor = np.zeros(6)
-        self._close = False
+        super().__init__(rng)
+        self.habits = _for_fine_work(self.habits, rng)
+        self._misjudged_m = rng.uniform(0.0002, 0.0006)
+        self._misjudged_rad = rng.uniform(0.005, 0.02)
         self._misjudge()
-        self._phases: dict[str, Callable[[], tuple[Array, Array, str]]] = {
+        self._phases = {
             "approach": self._approach,
             "descend": self._descend,
             "grasp": self._grasp,
@@ -114,59 +56,25 @@ class Operator:
         """Whether this operator stops: the peg fell over, or nothing moves."""
         return self.peg_rot[2, 2] < 0.7 or self._steps > _PATIENCE
 
-    def act(self, obs: Array) -> Array:
-        """Action (10,) for the state observation (37,), both SI."""
-        self._see(obs)
-        pos, rot, following = self._phases[self.phase]()
-        self._steps += 1
-        if self._pause > 0:
-            self._pause -= 1
-            pos, rot = self.pos, self.rot
-        elif following != self.phase:
-            self.phase, self._steps = following, 0
-            if self._rng.random() < self.habits.pause_chance:
-                self._pause = int(self._rng.integers(1, 4))
-        return encode_action(*self._shake(pos, rot), np.array(1.0 if self._close else -1.0))
-
     def _see(self, obs: Array) -> None:
-        self.pos, self.rot, self.width = obs[:3], rot6d_to_matrix(obs[3:9]), obs[15]
+        self._see_hand(obs)
         self.peg, self.peg_rot = body_pose(PEG_IN_HOLE, obs, "peg")
         self.block, self.block_rot = body_pose(PEG_IN_HOLE, obs, "hole")
         self.mouth = self.block + BLOCK_HALF_M[2] * self.block_rot[:, 2]
         self.tip = self.peg - PEG_HALF_M[2] * self.peg_rot[:, 2]
         self.depth = float(-(self.block_rot.T @ (self.tip - self.mouth))[2])
 
-    def _shake(self, pos: Array, rot: Array) -> tuple[Array, Array]:
-        memory = self.habits.tremor_memory
-        scale = np.repeat([self.habits.tremor_m, self.habits.tremor_rad], 3)
-        fresh = self._rng.normal(size=6) * scale * np.sqrt(1 - memory**2)
-        self._tremor = memory * self._tremor + fresh
-        return pos + self._tremor[:3], rotvec_to_matrix(self._tremor[3:]) @ rot
-
     def _misjudge(self) -> None:
         """Believe the hole a little beside where it is; felt corrections start anew."""
-        self._aside = self._rng.normal(size=2) * self.habits.misjudged_m
-        self._turned = float(self._rng.normal() * self.habits.misjudged_rad)
+        self._aside = self._rng.normal(size=2) * self._misjudged_m
+        self._turned = float(self._rng.normal() * self._misjudged_rad)
 
     # ---- motions
-
-    def _towards(self, pos: Array, rot: Array, slow: float = 1.0) -> tuple[Array, Array, bool]:
-        """Next target on the way to a pose, and whether the hand is nearly there."""
-        move, turn = pos - self.pos, matrix_to_rotvec(rot @ self.rot.T)
-        distance, angle = np.linalg.norm(move), np.linalg.norm(turn)
-        share = max(
-            distance / (self.habits.step_m * slow), angle / (self.habits.step_rad * slow), 1.0
-        )
-        # ease in: an operator slows down near the goal
-        share = max(share, 1.0 if share > 2.0 else 1.5)
-        target = self.pos + move / share
-        target_rot = rotvec_to_matrix(turn / share) @ self.rot
-        return target, target_rot, bool(distance < 0.004 and angle < 0.05)
 
     def _grasp_pose(self, above: float) -> tuple[Array, Array]:
         """Hand on the two wide faces, ``above`` m over where it will close."""
         yaw = _half_turn(np.arctan2(self.peg_rot[1, 0], self.peg_rot[0, 0]))
-        pos = self.peg + np.array([0.0, 0.0, self.habits.grasp_above_m + above])
+        pos = self.peg + np.array([0.0, 0.0, self.habits.grasp_along_m + above])
         return pos, rotation_z(np.array(yaw)) @ _DOWN
 
     def _peg_yaw_error(self) -> float:
@@ -221,8 +129,7 @@ class Operator:
 
     def _insert(self) -> tuple[Array, Array, str]:
         """Lower the peg onto the rim and nudge it, pushing gently, until it falls in."""
-        on_rim = self.depth > -0.001
-        if on_rim:
+        if self.depth > -_TOUCHING_M:
             error = (self.mouth - self.tip)[:2]
             self._aside = self._aside + _NUDGE_GAIN * error
             self._aside = np.clip(self._aside, -_NUDGE_MAX_M, _NUDGE_MAX_M)
@@ -253,3 +160,16 @@ class Operator:
 def _half_turn(angle: float) -> float:
     """Angle in [-pi/2, pi/2), rad: the peg looks the same after half a turn."""
     return float((angle + np.pi / 2) % np.pi - np.pi / 2)
+
+
+def _for_fine_work(habits: Habits, rng: np.random.Generator) -> Habits:
+    """A person's habits for a small part and a tight fit: steadier and gentler, lower lifts."""
+    return replace(
+        habits,
+        tremor_m=habits.tremor_m / 3,
+        tremor_rad=habits.tremor_rad / 2,
+        push_m=0.6 * habits.push_m,
+        hover_m=0.45 * habits.hover_m,
+        # of the tip above the block
+        lift_m=rng.uniform(0.03, 0.05),
+    )
