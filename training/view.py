@@ -11,20 +11,15 @@ episode, D observation, A action dimension.
 
 from __future__ import annotations
 
-import importlib
-import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
-import mujoco
 import numpy as np
 import torch
 import tyro
 from rich.progress import track
 
-from resip_ros.core.config import load_control_config
 from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.geometry import Array
 from resip_ros.core.tasks import get_task
@@ -33,11 +28,11 @@ from resip_ros.policy.runtime import AssemblyPolicy
 from resip_ros.sim.action_plot import FRAME_HEIGHT, FRAME_WIDTH, compose_frame, draw_action_plot
 from resip_ros.sim.gl import find_backend
 from resip_ros.sim.render import Renderer
-from resip_ros.sim.scene import build_scene
 from resip_ros.sim.task_scene import get_randomness
 from resip_ros.sim.video import VideoWriter
 from training.demonstrators.registry import make_demonstrator
 from training.env import AssemblyEnv
+from training.window import find_viewer, play
 
 ASSEMBLED = "assembled"
 
@@ -182,55 +177,6 @@ def write_video(episode: Episode, task: str, rate_hz: float, title: str, out: Pa
             video.add(compose_frame(renderer.draw("overview"), plot, ends, step / last))
 
 
-def find_viewer() -> Any:
-    """MuJoCo's viewer module, when a window can be opened here.
-
-    Raises:
-        ConfigError: without a display; the viewer itself would wait for ever.
-    """
-    advice = "no window can be opened here (no display?); give --out FILE.mp4 for a video"
-    try:
-        viewer = importlib.import_module("mujoco.viewer")
-    except (ImportError, RuntimeError) as error:
-        raise ConfigError(f"{advice}: {error}") from error
-    glfw = viewer.glfw
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trial = None
-        if glfw.init():
-            glfw.window_hint(glfw.VISIBLE, glfw.FALSE)
-            trial = glfw.create_window(16, 16, "", None, None)
-            glfw.default_window_hints()
-    if not trial:
-        raise ConfigError(advice)
-    glfw.destroy_window(trial)
-    return viewer
-
-
-def play(viewer: Any, episode: Episode, task: str, rate_hz: float) -> None:
-    """Shows an episode at its real speed, again and again until the window is closed.
-
-    Args:
-        viewer: From find_viewer.
-        episode: What to show.
-        task: Its task.
-        rate_hz: Steps per second.
-    """
-    model = build_scene(task, load_control_config(), visual=True).compile()
-    data = mujoco.MjData(model)
-    data.mocap_pos[:] = episode.mocap_pos
-    data.qpos[:] = episode.qpos[0]
-    with viewer.launch_passive(model, data) as window:
-        step, due = 0, time.monotonic()
-        while window.is_running():
-            with window.lock():
-                data.qpos[:] = episode.qpos[step]
-                mujoco.mj_forward(model, data)
-            window.sync()
-            step, due = (step + 1) % len(episode.qpos), due + 1.0 / rate_hz
-            time.sleep(max(0.0, due - time.monotonic()))
-
-
 def run(settings: ViewSettings) -> None:
     """Run the episode, then show it.
 
@@ -262,7 +208,7 @@ def run(settings: ViewSettings) -> None:
     title = f"{who}, seed {settings.seed}: {episode.outcome} after {len(episode.net)} steps"
     print(title)
     if out is None:
-        play(viewer, episode, task.name, task.rate_hz)
+        play(viewer, task.name, episode.qpos, episode.mocap_pos, task.rate_hz)
     else:
         write_video(episode, task.name, task.rate_hz, title, out)
         print(f"video in {out}")
