@@ -68,14 +68,15 @@ _COLOUR = {
 }
 
 TOP_NOMINAL = np.array([0.5065, 0.0, TOP_HALF_THICK_M])
-LEG_NOMINAL = np.array([0.4155, 0.13, LEG_RADIUS_M])
+# leg and foot lie up to 5 cm further out than in the reference, where the fingers around the leg
+# and our full disc of the foot would meet the top
+LEG_NOMINAL = np.array([0.4055, 0.165, LEG_RADIUS_M])
 # lying, tip towards the robot: z of the leg along +x of the base, its seventh face down, so
 # that a hand that stands it up as it lies begins where the thread begins
 LEG_NOMINAL_ROT = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]) @ rotation_z(
     np.array(-7 * 2 * np.pi / SIDES)
 )
-# 5 cm further out than in the reference, where a full disc would overlap the top
-_FOOT_XY = np.array([0.4215, -0.17])
+_FOOT_XY = np.array([0.390, -0.16])
 
 
 def add_round_table(spec: mujoco.MjSpec, timestep: float) -> None:
