@@ -7,8 +7,8 @@ which goes through to the bench: a seated peg stands on the bench inside the blo
 Cross-sections, nominal poses and spread: the 16 mm peg of ResiP's peg-in-hole. Deliberately
 different from it: the hole is 20 mm deep instead of 9, more than the peg is wide, so that walls
 and not fingers hold an inserted peg upright; the peg weighs as much as steel instead of 4 g (a
-contact gives way in proportion to 1 / mass); the block weighs 2 kg and has rubber feet instead
-of 2 g, in place of screws: it stays put, but a shove of more than 15 N moves it.
+contact gives way in proportion to 1 / mass); the block weighs 2 kg instead of 2 g and stands on
+an unseen rubber foot 10 cm wide, in place of screws: only a shove of more than 15 N moves it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ HOLE_NOMINAL = np.array([0.4, -0.05, BLOCK_HALF_M[2]])
 _PART_FRICTION = 0.25
 # stiffer than other contacts: the peg sinks in by less than half of the play on each side
 _WALL_SOLIMP = [0.98, 0.99, 0.0005, 0.5, 2.0]
-_FEET_FRICTION = 0.8
+_FOOT_FRICTION = 0.8
+_FOOT_HALF_M = np.array([0.05, 0.05, 0.001])
 _SPREAD = Spread(xy_m=0.01, yaw_rad=np.radians(45.0))
 # the reference's impulses times 0.001: nothing moves, the spread does it
 _IMPULSE_FACTOR = 0.001
@@ -89,17 +90,17 @@ def _add_block(spec: mujoco.MjSpec, timestep: float) -> None:
                 priority=1,
                 **contact,
             )
-    # one box carries the weight: fewer contacts with the bench than four walls
     body.add_geom(
-        name="feet",
+        name="foot",
         type=GEOM.mjGEOM_BOX,
-        size=[out_x, out_y, half_z],
+        pos=[0, 0, _FOOT_HALF_M[2] - half_z],
+        size=_FOOT_HALF_M.tolist(),
         mass=0.0,
         group=3,
         contype=0,
         conaffinity=BIT_BENCH,
         priority=2,
-        **contact_settings(timestep, _FEET_FRICTION),
+        **contact_settings(timestep, _FOOT_FRICTION),
     )
 
 

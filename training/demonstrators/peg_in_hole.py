@@ -77,7 +77,7 @@ class Operator(ScriptedOperator):
         pos = self.peg + np.array([0.0, 0.0, self.habits.grasp_along_m + above])
         return pos, rotation_z(np.array(yaw)) @ _DOWN
 
-    def _peg_yaw_error(self) -> float:
+    def yaw_error(self) -> float:
         """Turn that brings the peg into the hole's yaw, the shorter way round."""
         rel = self.block_rot.T @ self.peg_rot
         return -_half_turn(np.arctan2(rel[1, 0], rel[0, 0]))
@@ -93,7 +93,7 @@ class Operator(ScriptedOperator):
     def _over_hole(self, gap: float) -> tuple[Array, Array]:
         """Hand pose with the tip ``gap`` m over where the hole is believed."""
         tip = self.mouth + np.array([*self._aside, gap])
-        return self._held_pose(tip, self._peg_yaw_error() + self._turned)
+        return self._held_pose(tip, self.yaw_error() + self._turned)
 
     # ---- phases: each returns position, rotation and the next phase
 
@@ -133,7 +133,7 @@ class Operator(ScriptedOperator):
             error = (self.mouth - self.tip)[:2]
             self._aside = self._aside + _NUDGE_GAIN * error
             self._aside = np.clip(self._aside, -_NUDGE_MAX_M, _NUDGE_MAX_M)
-            turned = self._turned + _NUDGE_GAIN * self._peg_yaw_error()
+            turned = self._turned + _NUDGE_GAIN * self.yaw_error()
             self._turned = float(np.clip(turned, -_NUDGE_MAX_RAD, _NUDGE_MAX_RAD))
         goal, goal_rot = self._over_hole(-self.depth - self.habits.push_m)
         pos, rot, _ = self._towards(goal, goal_rot)
@@ -144,7 +144,7 @@ class Operator(ScriptedOperator):
     def _push(self) -> tuple[Array, Array, str]:
         """Down to the bench: the walls guide the peg, the hand follows."""
         tip = np.array([*self.mouth[:2], self.tip[2] - 2 * self.habits.push_m])
-        pos, rot, _ = self._towards(*self._held_pose(tip, self._peg_yaw_error()))
+        pos, rot, _ = self._towards(*self._held_pose(tip, self.yaw_error()))
         return pos, rot, "raise" if self._steps > _TRY_STEPS else "push"
 
     def _raise(self) -> tuple[Array, Array, str]:
