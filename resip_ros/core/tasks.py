@@ -98,7 +98,7 @@ PEG_IN_HOLE = TaskSpec(
     episode_steps=200,
 )
 
-# Round table: the frames are those of ``sim.round_table``; both pairs must be screwed tight.
+# Round table: the frames are those of ``sim.round_table``; both pairs must be tight.
 ROUND_TABLE = TaskSpec(
     name="round_table",
     parts=("top", "leg", "foot"),
@@ -122,7 +122,7 @@ ROUND_TABLE = TaskSpec(
     episode_steps=1000,
 )
 
-TASKS: dict[str, TaskSpec] = {task.name: task for task in (ONE_LEG, PEG_IN_HOLE)}
+TASKS: dict[str, TaskSpec] = {task.name: task for task in (ONE_LEG, PEG_IN_HOLE, ROUND_TABLE)}
 
 
 def get_task(name: str) -> TaskSpec:

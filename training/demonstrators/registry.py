@@ -11,6 +11,7 @@ from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array
 from training.demonstrators.one_leg import Operator
 from training.demonstrators.peg_in_hole import Operator as PegInHoleOperator
+from training.demonstrators.round_table import Operator as RoundTableOperator
 
 
 class Demonstrator(Protocol):
@@ -30,7 +31,11 @@ class Demonstrator(Protocol):
 
 def make_demonstrator(task_name: str, rng: np.random.Generator) -> Demonstrator:
     """A fresh demonstrator of a task for one episode."""
-    makers = {"one_leg": Operator, "peg_in_hole": PegInHoleOperator}
+    makers = {
+        "one_leg": Operator,
+        "peg_in_hole": PegInHoleOperator,
+        "round_table": RoundTableOperator,
+    }
     if task_name not in makers:
         raise ConfigError(
             f"task {task_name!r} has no demonstrator; there are: {', '.join(makers)}"
