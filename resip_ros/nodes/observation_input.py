@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState
 
 from resip_ros.core import messages
@@ -25,6 +27,7 @@ JOINTS = topics.JOINT_STATES
 # Streams that publish on the steps' grid give every value of a step within a few ms. A slower
 # tracker does not; after this long the newest value within its age limit is taken instead.
 PATIENCE_NS = 25_000_000
+SILENCE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,25 @@ class ObservationInput:
         ages |= {topics.part_pose(name): parts_max_age_s for name in task.observed}
         self._streams = AlignedStreams(ages)
         self._newest_ns = 0
-        qos = topics.stream_qos(5)
-        node.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, qos)
-        for name in task.observed:
-            topic = topics.part_pose(name)
-            node.create_subscription(PoseStamped, topic, self._part_callback(topic), qos)
+        self._subscriptions: dict[str, Subscription] = {}
+        self._heard_s: dict[str, float] = {}
+        for stream in ages:
+            self._subscribe(stream)
+
+    def _subscribe(self, stream: str) -> None:
+        """Subscribes to a stream, or does so anew."""
+        old = self._subscriptions.pop(stream, None)
+        if old is not None:
+            self._node.destroy_subscription(old)
+        kind, decode = (
+            (JointState, decode_joints)
+            if stream == JOINTS
+            else (PoseStamped, messages.decode_pose)
+        )
+        self._subscriptions[stream] = self._node.create_subscription(
+            kind, stream, lambda message: self._take(stream, message, decode), topics.stream_qos(5)
+        )
+        self._heard_s[stream] = time.monotonic()
 
     def latest(self) -> Observation:
         """Observation at the newest instant that all streams have reached.
@@ -121,11 +138,16 @@ class ObservationInput:
         poses = {name: sample[topics.part_pose(name)] for name in self._task.observed}
         return Observation(at_ns, build_live_observation(self._task, sample[JOINTS], poses))
 
-    def _on_joints(self, message: JointState) -> None:
-        self._take(JOINTS, message, decode_joints)
+    def _renew_silent(self) -> None:
+        """Subscribes anew to streams that have a publisher and yet are silent.
 
-    def _part_callback(self, topic: str) -> Callable[[PoseStamped], None]:
-        return lambda message: self._take(topic, message, messages.decode_pose)
+        Rarely, two processes that start at the same time stay unconnected for one topic.
+        """
+        now_s = time.monotonic()
+        for stream, heard_s in self._heard_s.items():
+            if now_s - heard_s > SILENCE_S and self._node.count_publishers(stream):
+                self._node.get_logger().warning(f"{stream}: silent; subscribing anew")
+                self._subscribe(stream)
 
     def _take(self, stream: str, message: Any, decode: Callable[[Any], tuple[int, Any]]) -> None:
         """Stores a message and starts a step when it completes one."""
@@ -139,6 +161,7 @@ class ObservationInput:
             self._last_tick, self._newest_ns = -1, stamp_ns
             self._streams.clear()
         self._newest_ns = max(self._newest_ns, stamp_ns)
+        self._heard_s[stream] = time.monotonic()
         self._streams.push(stream, stamp_ns, value)
         self._try_step()
 
@@ -159,6 +182,7 @@ class ObservationInput:
             observation = self._build(at_ns)
         except StaleStreamError as error:
             self._node.get_logger().warning(f"no step: {error}", throttle_duration_sec=1.0)
+            self._renew_silent()
             return
         self._on_step(tick, observation)
 

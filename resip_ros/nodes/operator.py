@@ -39,6 +39,7 @@ HOME_TIMEOUT_S = 60.0
 HOME_ATTEMPTS = 3
 SERVICE_TIMEOUT_S = 20.0
 REPORT_TIMEOUT_S = 5.0
+FIRST_ACTION_S = 15.0
 # parts that were just placed and an arm that just homed come to rest
 SETTLE_NS = NS_PER_S // 2
 # wall time per simulated time after which a stalled clock is given up
@@ -262,6 +263,12 @@ class Operator:
         def is_over() -> bool:
             passed_ns = self.now_ns() - recording.start_ns
             on_step(passed_ns / limit_ns)
+            if not recording.net and time.monotonic() - wall_s > FIRST_ACTION_S:
+                self._call(BRIDGE, "stop")
+                raise ResipError(
+                    f"no action was seen within {FIRST_ACTION_S:.0f} s of the start and the "
+                    "episode was stopped; the logs of base_policy and residual_policy say what they lack"
+                )
             ended = self._success.is_assembled or self._seen(events.FAULT)
             return ended or passed_ns >= limit_ns
 

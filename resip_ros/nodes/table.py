@@ -12,10 +12,12 @@ from resip_ros.core.paths import config_path
 
 SIM = "sim"
 LOOPBACK_PREFIX = "127.0"
-# Large messages (images) are lost between processes with the default transports: 8 of 180
-# pictures arrived; with LARGE_DATA all did. One BLAS thread a process: the nodes are many, the
-# networks small.
-ENVIRONMENT = {"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA", "OMP_NUM_THREADS": "1"}
+# Transports with room for pictures. One BLAS thread a process: the nodes are many, the networks
+# small.
+ENVIRONMENT = {
+    "FASTDDS_DEFAULT_PROFILES_FILE": str(config_path("fastdds.xml")),
+    "OMP_NUM_THREADS": "1",
+}
 
 
 @dataclass(frozen=True)

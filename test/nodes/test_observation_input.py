@@ -7,7 +7,7 @@ from sensor_msgs.msg import JointState
 
 from resip_ros.core import messages
 from resip_ros.core.tasks import get_task
-from resip_ros.nodes import topics
+from resip_ros.nodes import observation_input, topics
 from resip_ros.nodes.observation_input import ObservationInput
 from training.env import AssemblyEnv
 
@@ -148,3 +148,23 @@ def test_clock_that_starts_anew_is_followed(link):
         count = len(steps)
         graph.spin_until(lambda count=count: len(steps) > count)
     assert [tick for tick, _ in steps] == [50, 0]
+
+
+def test_a_stream_that_lost_its_publisher_is_subscribed_anew(link, monkeypatch):
+    """A subscription that stays deaf, as after a failed discovery, is replaced."""
+    graph, sender, source, steps = link
+    monkeypatch.setattr(observation_input, "SILENCE_S", 0.2)
+    # stands for the deaf one: destroyed behind the input's back
+    source._node.destroy_subscription(source._subscriptions[topics.JOINT_STATES])
+    q, dq, width, poses = resting()
+    stamps = iter(range(START_NS, START_NS + 1000 * STEP_NS, STEP_NS // 2))
+
+    def stepped():
+        stamp_ns = next(stamps)
+        sender.send_joints(stamp_ns, q, dq, width)
+        sender.send_parts(stamp_ns, poses)
+        graph.spin_briefly()
+        return len(steps) > 0
+
+    assert not any(stepped() for _ in range(3))
+    graph.spin_until(stepped)
