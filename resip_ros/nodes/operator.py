@@ -267,7 +267,8 @@ class Operator:
                 self._call(BRIDGE, "stop")
                 raise ResipError(
                     f"no action was seen within {FIRST_ACTION_S:.0f} s of the start and the "
-                    "episode was stopped; the logs of base_policy and residual_policy say what they lack"
+                    "episode was stopped; the logs of base_policy and residual_policy say "
+                    "what they lack"
                 )
             ended = self._success.is_assembled or self._seen(events.FAULT)
             return ended or passed_ns >= limit_ns
