@@ -9,6 +9,8 @@ different from it: the hole is 20 mm deep instead of 9, more than the peg is wid
 and not fingers hold an inserted peg upright; the peg weighs as much as steel instead of 4 g (a
 contact gives way in proportion to 1 / mass); the block weighs 2 kg instead of 2 g and stands on
 an unseen rubber foot 10 cm wide, in place of screws: only a shove of more than 15 N moves it.
+The rim has no chamfer, but a time step of 2 ms acts like one: a peg that comes down at 5 cm/s
+enters 0.2 mm off at most, at 20 cm/s 0.4 mm, pressed without speed 0.1 mm.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ BLOCK_MASS_KG = 2.0
 PEG_NOMINAL = np.array([0.4, 0.05, PEG_HALF_M[2]])
 HOLE_NOMINAL = np.array([0.4, -0.05, BLOCK_HALF_M[2]])
 _PART_FRICTION = 0.25
-# stiffer than other contacts: the peg sinks in by less than half of the play on each side
+# stiffer than other contacts: the peg sinks in by about half of the play on one side at most
 _WALL_SOLIMP = [0.98, 0.99, 0.0005, 0.5, 2.0]
 _FOOT_FRICTION = 0.8
 _FOOT_HALF_M = np.array([0.05, 0.05, 0.001])
