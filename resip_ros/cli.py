@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from resip_ros.core.errors import ResipError
+from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.paths import models_dir
 from resip_ros.core.tasks import TASKS, get_task
 
@@ -102,7 +102,7 @@ def run_up(arguments: argparse.Namespace) -> int:
     )
     console = Console(highlight=False, soft_wrap=True)
     if not options.headless and options.robot != "sim" and not options.shadow:
-        input("The arm will move. Clear its way, keep the stop in reach, then press Enter. ")
+        _ask_for_clear_way()
     result = up.run(options, console)
     document = result.to_dict()
     console.print(
@@ -112,6 +112,21 @@ def run_up(arguments: argparse.Namespace) -> int:
         f"real-time factor {result.realtime_factor}"
     )
     return EXIT_INTERRUPTED if len(result.episodes) < options.episodes else 0
+
+
+def _ask_for_clear_way() -> None:
+    """Waits for a person's consent to move a real arm.
+
+    Raises:
+        ConfigError: when nobody can give it.
+    """
+    try:
+        input("The arm will move. Clear its way, keep the stop in reach, then press Enter. ")
+    except EOFError:
+        raise ConfigError(
+            "nobody confirmed that the arm may move: there is no terminal to ask on; start from "
+            "one, or pass --shadow (no motion) or --headless (moves without asking)"
+        ) from None
 
 
 def main(args: Sequence[str] | None = None) -> int:

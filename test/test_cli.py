@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import io
+
 import pytest
 
 from resip_ros import cli
@@ -44,3 +46,9 @@ def test_help_teaches(capsys):
     text = capsys.readouterr().out
     for word in ("--shadow", "result.json", "resip up one_leg --robot sim"):
         assert word in text
+
+
+def test_a_real_arm_does_not_move_unasked(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert cli.main(["up", "one_leg", "--robot", "127.0.0.9"]) == cli.EXIT_ERROR
+    assert "nobody confirmed that the arm may move" in capsys.readouterr().err
