@@ -255,11 +255,15 @@ class Operator(ScriptedOperator):
     def _start_yaw(self) -> float:
         """Hand yaw near +90 degrees with the fingers on a pair of faces.
 
-        The face is chosen once per stroke, or the hand could hesitate between two for ever.
+        A face is kept while it is near, or the hand could hesitate between two for ever.
         """
         part = np.arctan2(self.part_rot[1, 0], self.part_rot[0, 0])
         faces = part + _FACE * np.arange(-2 * SIDES, 2 * SIDES + 1)
-        self._face_yaw = float(faces[np.argmin(np.abs(faces - self._face_yaw))])
+        near = faces[np.argmin(np.abs(faces - self._face_yaw))]
+        if abs(near - np.pi / 2) > 0.75 * _FACE:
+            # open fingers rub and turn the part: do not follow its face into the wrist's stop
+            near = faces[np.argmin(np.abs(faces - np.pi / 2))]
+        self._face_yaw = float(near)
         return self._face_yaw
 
     def _hand_yaw(self) -> float:
