@@ -26,7 +26,7 @@ from resip_ros.policy.bundle import load_policy
 from resip_ros.policy.runtime import AssemblyPolicy
 from training.env import AssemblyEnv
 from training.rollout import PolicyRollout
-from training.stages import STAGES, reached_stage
+from training.stages import reached_stage, stage_names
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ def evaluate(
     active = slots
     stage = np.zeros(env.num_envs, dtype=np.int64)
     peak = np.zeros(env.num_envs)
+    names = stage_names(env.task)
     while len(active):
         action = env.hold_action()
         action[active] = rollout.act(env.observe()[active], active)
@@ -96,7 +97,7 @@ def evaluate(
         out.refused += int(result.refused[active].sum())
         ended = active[(result.terminated | result.truncated)[active]]
         for slot in ended:
-            _count(out, result, int(slot), int(env.t[slot]), int(stage[slot]), float(peak[slot]))
+            _count(out, result, int(slot), int(env.t[slot]), names[stage[slot]], float(peak[slot]))
             progress.advance(bar)
         again = ended[: max(episodes - started, 0)]
         numbers = started + np.arange(len(again))
@@ -108,7 +109,7 @@ def evaluate(
     return out
 
 
-def _count(out: Evaluation, result: Any, slot: int, steps: int, stage: int, peak: float) -> None:
+def _count(out: Evaluation, result: Any, slot: int, steps: int, stage: str, peak: float) -> None:
     """Add one finished episode."""
     success = bool(result.success[slot])
     out.success.append(success)
@@ -117,7 +118,7 @@ def _count(out: Evaluation, result: Any, slot: int, steps: int, stage: int, peak
     if not success:
         reason = str(result.failure[slot]) or "time limit"
         out.reasons[reason] = out.reasons.get(reason, 0) + 1
-        out.stages[STAGES[stage]] = out.stages.get(STAGES[stage], 0) + 1
+        out.stages[stage] = out.stages.get(stage, 0) + 1
 
 
 def summarise(settings: EvaluateSettings, out: Evaluation, seconds: float) -> dict[str, Any]:

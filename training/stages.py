@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far an episode of one_leg came, from its state observations: grasp, insert, screw."""
+"""How far an episode came, from its state observations: four stages for every pair of parts."""
 
 from __future__ import annotations
 
@@ -7,54 +7,69 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resip_ros.core.geometry import Array
-from resip_ros.core.observation import body_pose
-from resip_ros.core.tasks import TaskSpec
-from resip_ros.sim.one_leg import LEG_TIP_M, TOP_HALF_THICK_M
+from resip_ros.core.observation import body_pose, pose_in_goal
+from resip_ros.core.tasks import TaskSpec, pair_assembled
 
-STAGES = ("grasp", "insert", "screw", "complete")
-"""Names of the stages in order; an episode that failed failed in one of them."""
+STAGES = ("grasp", "insert", "advance", "complete")
+"""Stages of a pair in order; an episode that failed failed in one of them."""
 _LIFTED_M = 0.05
-_INSERTED_M = 0.005
-_SCREWED_M = 0.012
-_UPRIGHT = 0.85
+_INSERTED = 0.2
+"""Share of the pair's depth."""
+_ADVANCED = 0.48
+_ALIGNED = 0.85
 _CAPTURE_M = 0.004
-_STANDING_BY = 150
+_STANDING_BY = {"one_leg": 150}
+"""Policy step by which demonstrations have the child standing for good."""
 _LYING = 0.5
 
 
+def stage_names(task: TaskSpec) -> tuple[str, ...]:
+    """Names of a task's stages in order: those of STAGES, for each pair."""
+    if len(task.pairs) == 1:
+        return STAGES
+    return tuple(f"{pair.child} {stage}" for pair in task.pairs for stage in STAGES)
+
+
 def reached_stage(task: TaskSpec, obs: Array) -> NDArray[np.int64]:
-    """Stages that the states have passed, (...) in 0..3: lifted, inserted, half screwed.
+    """Stages that the states have passed, (...) in 0 .. 4 P - 1: an index of ``stage_names``.
+
+    A pair's child is lifted, then inside its parent, then half way down, then assembled; the next
+    pair counts when all before it are assembled.
 
     Args:
-        task: one_leg.
+        task: Gives the P pairs.
         obs: State observations (..., D), SI.
     """
-    pair = task.pairs[0]
-    pos, rot = body_pose(task, obs, pair.child)
-    top, top_rot = body_pose(task, obs, pair.parent)
-    tip = pos + LEG_TIP_M * rot[..., :, 2]
-    tip = (top_rot.swapaxes(-1, -2) @ (tip - top)[..., None])[..., 0]
-    holes = np.asarray(pair.positions)[:, :2]
-    off = np.linalg.norm(tip[..., None, :2] - holes, axis=-1).min(-1)
-    depth = TOP_HALF_THICK_M - tip[..., 2]
-    inside = (off < _CAPTURE_M) & (rot[..., 2, 2] > _UPRIGHT)
-    inserted = inside & (depth > _INSERTED_M)
-    screwed = inside & (depth > _SCREWED_M)
-    lifted = pos[..., 2] > _LIFTED_M
-    return np.where(screwed, 3, np.where(inserted, 2, np.where(lifted, 1, 0)))
+    obs = np.asarray(obs, dtype=np.float64)
+    passed = np.zeros(obs.shape[:-1], dtype=np.int64)
+    so_far = np.ones(obs.shape[:-1], dtype=bool)
+    for pair in task.pairs:
+        pos, rot = body_pose(task, obs, pair.child)
+        tip, turned = pose_in_goal(task, pair, obs)
+        off, depth = np.linalg.norm(tip[..., :2], axis=-1), -tip[..., 2] / pair.depth
+        inside = (off < _CAPTURE_M) & (turned[..., 2, 2] > _ALIGNED)
+        steps = np.where(pos[..., 2] > _LIFTED_M, 1, 0)
+        steps = np.where(inside & (depth > _INSERTED), 2, steps)
+        steps = np.where(inside & (depth > _ADVANCED), 3, steps)
+        done = pair_assembled(pair, *body_pose(task, obs, pair.parent), pos, rot)
+        passed += np.where(so_far, np.where(done, len(STAGES), steps), 0)
+        so_far &= done
+    return np.minimum(passed, len(STAGES) * len(task.pairs) - 1)
 
 
 def is_fallen(task: TaskSpec, obs: Array, t: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether the leg lies although it should long stand, (...).
+    """Whether the child of the first pair lies although it should long stand, (...).
 
-    Demonstrations have it in the hole by step 130 at the latest. No demonstration shows how to
-    pick it up elsewhere, so training ends such episodes as failures instead of simulating them
-    to the time limit, which would be two thirds of all steps. Evaluations play them out.
+    No demonstration of one_leg shows how to pick the leg up elsewhere, so training ends such
+    episodes as failures instead of simulating them to the time limit, which would be most steps.
+    Evaluations play them out. Tasks for which this makes no sense have no such episodes.
 
     Args:
-        task: one_leg.
+        task: Any task.
         obs: State observations (..., D), SI.
         t: Step counters (...).
     """
+    if task.name not in _STANDING_BY:
+        return np.zeros(np.shape(t), dtype=bool)
     _, rot = body_pose(task, obs, task.pairs[0].child)
-    return (t > _STANDING_BY) & (rot[..., 2, 2] < _LYING)
+    return (t > _STANDING_BY[task.name]) & (rot[..., 2, 2] < _LYING)

@@ -152,8 +152,17 @@ def build_part_features(task: TaskSpec, obs: Array) -> Array:
     return np.clip(features, -_CLIP, _CLIP)
 
 
-def _pair_features(task: TaskSpec, pair: AssembledPair, obs: Array) -> Array:
-    ee_pos, ee_rot = obs[..., :3], rot6d_to_matrix(obs[..., 3:9])
+def pose_in_goal(task: TaskSpec, pair: AssembledPair, obs: Array) -> tuple[Array, Array]:
+    """Where a pair's child is, seen from the goal that it is nearest to.
+
+    Args:
+        task: Says where in the observation the bodies are.
+        pair: The pair.
+        obs: Raw state observation (..., D), SI.
+
+    Returns:
+        The tip (..., 3) m from the mouth, z positive outside; R (..., 3, 3) of child in goal.
+    """
     part_pos, part_rot = body_pose(task, obs, pair.child)
     parent_pos, parent_rot = body_pose(task, obs, pair.parent)
     to_parent = parent_rot.swapaxes(-1, -2)
@@ -162,11 +171,20 @@ def _pair_features(task: TaskSpec, pair: AssembledPair, obs: Array) -> Array:
     goal_pos, goal_rot = goal_poses(pair)
     entering = np.asarray(pair.tip) + np.array([0.0, 0.0, pair.depth])
     mouths = goal_pos + (goal_rot @ entering[:, None])[..., 0]
+    in_parent = to_parent @ part_rot
     away = np.linalg.norm(tip[..., None, :] - mouths, axis=-1)
-    nearest = np.argmin(away, axis=-1)
+    # goals at one place differ by rotation: a whole turn counts as some millimetres
+    cosines = (in_parent[..., None, :, :] * goal_rot).sum((-1, -2))
+    nearest = np.argmin(away - 0.001 * cosines, axis=-1)
     to_goal = goal_rot[nearest].swapaxes(-1, -2)
     tip_in_hole = (to_goal @ (tip - mouths[nearest])[..., None])[..., 0]
-    rel_rot = to_goal @ (to_parent @ part_rot)
+    return tip_in_hole, to_goal @ in_parent
+
+
+def _pair_features(task: TaskSpec, pair: AssembledPair, obs: Array) -> Array:
+    ee_pos, ee_rot = obs[..., :3], rot6d_to_matrix(obs[..., 3:9])
+    part_pos, part_rot = body_pose(task, obs, pair.child)
+    tip_in_hole, rel_rot = pose_in_goal(task, pair, obs)
     to_hand = ee_rot.swapaxes(-1, -2)
     in_hand = (to_hand @ (part_pos - ee_pos)[..., None])[..., 0]
     hand_in_part = part_rot.swapaxes(-1, -2) @ ee_rot
