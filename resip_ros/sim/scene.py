@@ -6,6 +6,8 @@ from __future__ import annotations
 import mujoco
 
 from resip_ros.core.config import ControlConfig
+from resip_ros.core.errors import ConfigError
+from resip_ros.core.tasks import get_task
 from resip_ros.sim.arm import build_arm_spec
 from resip_ros.sim.parts import contact_settings
 from resip_ros.sim.task_scene import get_scene
@@ -47,6 +49,12 @@ def build_scene(
     spec = build_arm_spec(config, visual=visual)
     set_physics_options(spec, timestep)
     scene.add(spec, timestep)
+    missing = [name for name in get_task(task_name).observed if spec.body(name) is None]
+    if missing:
+        raise ConfigError(
+            f"scene of {task_name} has no body {', '.join(missing)}; every part and the fixture "
+            "is a body of its name"
+        )
     for geom in spec.geoms:
         if geom.name.endswith("_pad"):
             pad = contact_settings(timestep, 1.0)

@@ -16,7 +16,7 @@ import numpy as np
 
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array, rotation_z
-from resip_ros.core.tasks import get_task
+from resip_ros.core.tasks import TASKS, get_task, load_task_module
 
 IMPULSE_S = 1.0 / 60.0
 """One simulation refresh of the reference, for which the scattering forces act."""
@@ -127,7 +127,18 @@ def get_scene(task_name: str) -> TaskScene:
     """Scene of a task.
 
     Raises:
-        ConfigError: for an unknown task.
+        ConfigError: for an unknown task, or one whose scene lacks a part.
     """
     task = get_task(task_name)
-    return importlib.import_module(f"resip_ros.sim.{task.name}").SCENE
+    module = load_task_module(task_name) if task_name not in TASKS else None
+    module = module or importlib.import_module(f"resip_ros.sim.{task_name}")
+    scene = getattr(module, "SCENE", None)
+    if not isinstance(scene, TaskScene):
+        raise ConfigError(f"{module.__name__} needs SCENE = TaskScene(...)")
+    for what, parts in (("nominal_poses", scene.nominal_poses()), ("scatter", scene.scatter)):
+        if set(parts) != set(task.parts):
+            raise ConfigError(
+                f"{module.__name__}: {what} has {', '.join(sorted(parts))}, the task's parts are "
+                f"{', '.join(sorted(task.parts))}"
+            )
+    return scene

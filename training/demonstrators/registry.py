@@ -9,6 +9,7 @@ import numpy as np
 
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array
+from resip_ros.core.tasks import TASKS, load_task_module
 from training.demonstrators.one_leg import Operator
 from training.demonstrators.peg_in_hole import Operator as PegInHoleOperator
 from training.demonstrators.round_table import Operator as RoundTableOperator
@@ -36,8 +37,10 @@ def make_demonstrator(task_name: str, rng: np.random.Generator) -> Demonstrator:
         "peg_in_hole": PegInHoleOperator,
         "round_table": RoundTableOperator,
     }
-    if task_name not in makers:
+    module = None if task_name in TASKS else load_task_module(task_name)
+    maker = makers.get(task_name) or getattr(module, "Operator", None)
+    if maker is None:
         raise ConfigError(
             f"task {task_name!r} has no demonstrator; there are: {', '.join(makers)}"
         )
-    return makers[task_name](rng)
+    return maker(rng)
