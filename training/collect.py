@@ -35,7 +35,7 @@ class CollectSettings:
     episodes: int = 50
     """Successful episodes wanted."""
     randomness: str = "low"
-    """Spread of the initial states: low or med."""
+    """Spread of the initial states: low, med or high."""
     seed: int = 0
     """Seed of initial states and operators."""
     envs: int = 32

@@ -40,7 +40,7 @@ class EvaluateSettings:
     episodes: int = 256
     """Episodes, one per initial state."""
     randomness: str = "low"
-    """Spread of the initial states: low or med."""
+    """Spread of the initial states: low, med or high."""
     perturb: bool = False
     """Knock parts about: each step each part is pushed with a chance of 1 percent."""
     seed: int = 1

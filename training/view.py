@@ -49,7 +49,7 @@ class ViewSettings:
     seed: int = 0
     """Of the initial state and of the base policy's noise or the demonstrator's habits."""
     randomness: str = "low"
-    """Spread of the initial states: low or med."""
+    """Spread of the initial states: low, med or high."""
     out: Path | None = None
     """Video to write, for example out/episode.mp4; by default a window opens."""
 

@@ -36,7 +36,7 @@ class SimWorldParameters:
     robot_address: str = parameter(
         "127.0.0.1", "loopback address on which the simulated robot answers", name="robot.address"
     )
-    randomness: str = parameter("low", "spread of the initial states: low or med")
+    randomness: str = parameter("low", "spread of the initial states: low, med or high")
     realtime_factor: float = parameter(
         1.0, "simulated over wall time that is aimed at", low=0.05, high=10.0
     )

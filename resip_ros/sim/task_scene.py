@@ -39,6 +39,7 @@ class Randomness:
 RANDOMNESS: dict[str, Randomness] = {
     "low": Randomness(0.2, 0.007, 0.02, np.radians(5.0)),
     "med": Randomness(0.5, 0.01, 0.04, np.radians(10.0)),
+    "high": Randomness(0.75, 0.015, 0.06, np.radians(13.0)),
 }
 
 

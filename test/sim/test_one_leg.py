@@ -71,5 +71,5 @@ def test_med_is_wider_than_low():
     assert low.fixture_m < med.fixture_m
     assert low.joint_rad < med.joint_rad
     assert low.impulse_force_n < med.impulse_force_n
-    with pytest.raises(ConfigError, match="unknown randomness 'high'.*low, med"):
-        get_randomness("high")
+    with pytest.raises(ConfigError, match="unknown randomness 'huge'.*low, med, high"):
+        get_randomness("huge")

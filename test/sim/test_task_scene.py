@@ -27,7 +27,7 @@ def test_scene_and_task_name_the_same_bodies(name: str) -> None:
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="unknown task 'one_log'.*did you mean 'one_leg'"):
         get_scene("one_log")
-    with pytest.raises(ConfigError, match="unknown randomness 'hgh'; levels: low, med"):
+    with pytest.raises(ConfigError, match="unknown randomness 'hgh'; levels: low, med, high"):
         get_randomness("hgh")
 
 
