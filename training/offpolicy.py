@@ -65,7 +65,7 @@ class OffPolicyConfig:
     target_min: float = -0.05
     """Lower clip of the bootstrapped value."""
     target_max: float = 1.0
-    """Upper clip of the bootstrapped value: the sparse reward pays at most 1."""
+    """Upper clip of the bootstrapped value per pair of parts, which pays 1 once."""
     noise: float = 0.2
     """Mean exploration std over the envs, which spread evenly over 0 to twice this."""
     prefill_episodes: int = 128

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -255,9 +256,9 @@ class Run:
         args, dim = self.args, self.base.normalizer.action_dim
         if args.algo == "ppo":
             return PPOTrainer(args.ppo, self.env, dim, args.seed, self.window)
-        return OffPolicyTrainer(
-            args.offpolicy, self.env, dim, args.seed, self.window, args.parallel
-        )
+        most = args.offpolicy.target_max * len(self.base.task.pairs)
+        config = replace(args.offpolicy, target_max=most)
+        return OffPolicyTrainer(config, self.env, dim, args.seed, self.window, args.parallel)
 
     def _load(self, saved: dict[str, Any], replay_path: Path | None) -> None:
         self.trainer.load_state(saved["trainer"])
