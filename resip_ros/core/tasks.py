@@ -151,7 +151,44 @@ LAMP = TaskSpec(
     episode_steps=1000,
 )
 
-TASKS: dict[str, TaskSpec] = {task.name: task for task in (ONE_LEG, PEG_IN_HOLE, ROUND_TABLE)}
+# Mug rack: the frames are those of ``sim.mug_rack``; goals are where a mug comes to rest on each
+# peg, opening away from the robot or towards it. ``tip`` is where the peg lies in the hole of a
+# hanging mug, ``depth`` the way from the peg's end to there (for the opening away from the robot;
+# the other two are entered along z). The tolerance is that of a mug at rest and then some; a pair
+# knows poses only, so a hung mug counts as soon as it swings through its place, and so would one
+# that a hand held exactly there.
+MUG_RACK = TaskSpec(
+    name="mug_rack",
+    parts=("rack", "mug"),
+    fixture="fixture",
+    pairs=(
+        AssembledPair(
+            parent="rack",
+            child="mug",
+            positions=(
+                (0.0088, 0.023, 0.0767),
+                (0.0088, 0.023, 0.2267),
+                (-0.0088, 0.023, 0.0767),
+                (-0.0088, 0.023, 0.2267),
+            ),
+            rotations=(
+                (-0.4652, -0.5325, -0.5325, 0.4652),
+                (-0.4652, -0.5325, -0.5325, 0.4652),
+                (0.5325, -0.4652, 0.4652, 0.5325),
+                (0.5325, -0.4652, 0.4652, 0.5325),
+            ),
+            tip=(0.064, 0.0, 0.0),
+            depth=0.046,
+            tolerance_m=0.003,
+            min_row_cosine=0.98,
+        ),
+    ),
+    episode_steps=400,
+)
+
+TASKS: dict[str, TaskSpec] = {
+    task.name: task for task in (ONE_LEG, PEG_IN_HOLE, ROUND_TABLE, MUG_RACK)
+}
 
 
 TASK_ENTRY_POINTS = "resip_ros.tasks"
