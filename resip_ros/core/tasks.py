@@ -135,8 +135,8 @@ LAMP = TaskSpec(
         AssembledPair(
             parent="lamp_base",
             child="bulb",
-            positions=((0.0, 0.0, 0.0615),),
-            tip=(0.0, 0.0, -0.055),
+            positions=((0.0, 0.0, 0.0655),),
+            tip=(0.0, 0.0, -0.059),
             depth=0.025,
         ),
         AssembledPair(
@@ -187,7 +187,7 @@ MUG_RACK = TaskSpec(
 )
 
 TASKS: dict[str, TaskSpec] = {
-    task.name: task for task in (ONE_LEG, PEG_IN_HOLE, ROUND_TABLE, MUG_RACK)
+    task.name: task for task in (ONE_LEG, PEG_IN_HOLE, ROUND_TABLE, MUG_RACK, LAMP)
 }
 
 

@@ -9,7 +9,7 @@ of one_leg. Where this differs from the reference:
 - The bulb is a prism with sixteen faces, 42.5 mm across (a hand that opens 65 mm holds it), with
   a tapering end, and lies on a face by itself; the reference's bulb has a round glass of 60 mm
   and is held from rolling until the hand is near.
-- The hood is a ring of wedges: a cone with a straight collar on top, 47 mm across, by which it is
+- The hood is a ring of wedges: a cone with a straight collar on top, 49 mm across, by which it is
   held from outside. It goes over the bulb and rests on the base; the bulb keeps it in place.
 - The parts lie where those of round_table do.
 
@@ -42,18 +42,20 @@ from resip_ros.sim.round_table import STUD_TURN_RAD
 from resip_ros.sim.task_scene import Scatter, TaskScene
 
 THREAD = Thread()
-BASE_HALF_M = 0.04235
+BASE_RADIUS_M = 0.04235
+"""Distance of the faces from the axis."""
+BASE_SIDES = 8
 BASE_HALF_HEIGHT_M = 0.0315
 BULB_RADIUS_M = 0.02125
 """Distance of the faces from the axis."""
 BULB_SIDES = 16
-BULB_SHOULDER_M = -0.030
-BULB_STRAIGHT_END_M = 0.030
-BULB_END_M = 0.066
+BULB_SHOULDER_M = -0.034
+BULB_STRAIGHT_END_M = 0.034
+BULB_END_M = 0.062
 BULB_TIP_M = BULB_SHOULDER_M - THREAD.stud_length
 HOOD_HALF_M = 0.050
 HOOD_SIDES = 8
-HOOD_COLLAR_M = 0.0235
+HOOD_COLLAR_M = 0.0245
 """Distance of the collar's outer faces from the axis."""
 HOOD_COLLAR_LOW_M = HOOD_HALF_M - 0.022
 HOOD_RIM_M = 0.044 * float(np.cos(np.pi / HOOD_SIDES))
@@ -70,7 +72,7 @@ _COLOUR = {
 }
 
 BASE_NOMINAL = np.array([0.5065, 0.0, BASE_HALF_HEIGHT_M])
-BULB_NOMINAL = np.array([0.4055, 0.165, BULB_RADIUS_M])
+BULB_NOMINAL = np.array([0.395, 0.190, BULB_RADIUS_M])
 # lying on a face, tip towards the robot: z of the bulb along +x of the base
 BULB_NOMINAL_ROT = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]) @ rotation_z(
     np.array(-7 * 2 * np.pi / BULB_SIDES)
@@ -106,21 +108,37 @@ def _solid(body: mujoco.MjsBody, timestep: float) -> dict[str, Any]:
 
 
 def _add_base(spec: mujoco.MjSpec, timestep: float) -> None:
-    """Block with a threaded bore from above."""
+    """Prism with a threaded bore from above."""
     body = _add_part(spec, "lamp_base")
     height = BASE_HALF_HEIGHT_M
+    profile = ((BASE_RADIUS_M, -height), (BASE_RADIUS_M, height))
+    block = add_mesh(spec, "lamp_base_block", _rings(BASE_SIDES, profile))
     body.add_geom(
-        name="lamp_base_block",
-        type=GEOM.mjGEOM_BOX,
-        size=[BASE_HALF_M, BASE_HALF_M, height],
+        name=block,
+        type=GEOM.mjGEOM_MESH,
+        meshname=block,
+        # corners towards x, as the wedges have them
+        quat=matrix_to_quat_wxyz(rotation_z(np.array(np.pi / BASE_SIDES))).tolist(),
         mass=BASE_MASS_KG,
         group=3,
-        **_solid(body, timestep),
+        **_solid(body, timestep) | {"conaffinity": BIT_ROBOT | BIT_FIXTURE | BIT_LEG},
     )
     contact = contact_settings(timestep, _PART_FRICTION)
-    outer, depth = BASE_HALF_M, 2 * height - 0.001
+    # a square in the block carries the weight: fewer contacts with the bench
+    half = BASE_RADIUS_M / np.sqrt(2.0)
+    body.add_geom(
+        name="lamp_base_foot",
+        type=GEOM.mjGEOM_BOX,
+        pos=[0, 0, -0.5 * height - 5e-5],
+        size=[half, half, 0.5 * height],
+        mass=0.0,
+        group=3,
+        contype=0,
+        conaffinity=BIT_BENCH,
+        **contact,
+    )
     for mesh in wedge_ring_meshes(
-        spec, "lamp_base_wedge", THREAD.bore_radius, outer, depth, chamfer=0.0008
+        spec, "lamp_base_wedge", THREAD.bore_radius, BASE_RADIUS_M, 2 * height - 0.001, 0.0008
     ):
         body.add_geom(
             name=mesh,
@@ -224,10 +242,10 @@ def _scatter() -> dict[str, Scatter]:
     """With our friction and masses the reference's factors would throw the parts off the bench."""
     length = BULB_END_M - BULB_TIP_M
     across = BULB_MASS_KG / 12 * (length**2 + 3 * BULB_RADIUS_M**2)
-    square = BASE_MASS_KG * (2 * BASE_HALF_M) ** 2 / 6
+    round_base = 0.5 * BASE_MASS_KG * BASE_RADIUS_M**2
     return {
-        "lamp_base": Scatter(BASE_MASS_KG, square, 4.0, 4.0),
-        "bulb": Scatter(BULB_MASS_KG, across, 1.0, 1.0),
+        "lamp_base": Scatter(BASE_MASS_KG, round_base, 3.0, 4.0),
+        "bulb": Scatter(BULB_MASS_KG, across, 1.5, 1.0),
         "hood": Scatter(HOOD_MASS_KG, 0.5 * HOOD_MASS_KG * HOOD_RIM_M**2, 3.0, 3.0),
     }
 

@@ -10,6 +10,7 @@ import numpy as np
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array
 from resip_ros.core.tasks import TASKS, load_task_module
+from training.demonstrators.lamp import Operator as LampOperator
 from training.demonstrators.mug_rack import Operator as MugRackOperator
 from training.demonstrators.one_leg import Operator
 from training.demonstrators.peg_in_hole import Operator as PegInHoleOperator
@@ -35,6 +36,7 @@ def make_demonstrator(task_name: str, rng: np.random.Generator) -> Demonstrator:
     """A fresh demonstrator of a task for one episode."""
     makers = {
         "one_leg": Operator,
+        "lamp": LampOperator,
         "mug_rack": MugRackOperator,
         "peg_in_hole": PegInHoleOperator,
         "round_table": RoundTableOperator,
