@@ -35,6 +35,7 @@ TRAIN = [
     "tyro>=1.0,<2",
     "zarr>=3.0,<4",
 ]
+GPU = ["mujoco-warp==4.0.0", "warp-lang==1.19.0"]
 ROS_WHEELS = [
     "ros-kilted-rclpy[fastrtps]==9.1.2",
     "ros-diagnostic-msgs>=5.5,<6",
@@ -77,6 +78,7 @@ setup(
     python_requires=">=3.11",
     install_requires=RUNTIME,
     extras_require={
+        "gpu": GPU,
         "ros-wheels": ROS_WHEELS,
         "train": TRAIN,
         "test": TEST,

@@ -50,6 +50,8 @@ INTERNAL = {
 }
 # layer -> packages of others that it must not import; core names what it may import instead
 CORE_MAY = {"numpy", "yaml"}
+# import name -> distribution, of the extra "gpu", which need not be installed
+OPTIONAL = {"mujoco_warp": "mujoco-warp", "warp": "warp-lang"}
 EXTERNAL_FORBIDDEN = {
     "policy": ROS | ROBOT_CLIENT | {"franky_sim", "mujoco", "diffusers", "zarr"},
     "sim": ROS | ROBOT_CLIENT | {"torch", "diffusers", "zarr"},
@@ -166,6 +168,7 @@ def undeclared_imports(path: str, source: str, declared: set[str]) -> list[str]:
         if top in sys.stdlib_module_names or top in {"", "resip_ros", "training"} | ROS:
             continue
         names = {name.lower().replace("_", "-") for name in providers.get(top, [])}
+        names |= {OPTIONAL[top]} & declared if top in OPTIONAL else set()
         if not names & declared:
             faults.append(f"{top}, of {sorted(names) or 'an unknown distribution'}")
     return faults
@@ -217,7 +220,7 @@ def test_imports_follow_the_arrows(path: str) -> None:
 
 @pytest.mark.parametrize("path", SOURCES)
 def test_imports_are_declared(path: str) -> None:
-    declared = declared_distributions(*(["train"] if path.startswith("training") else []))
+    declared = declared_distributions(*(["train", "gpu"] if path.startswith("training") else []))
     assert undeclared_imports(path, (ROOT / path).read_text(), declared) == []
 
 

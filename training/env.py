@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The vectorised assembly environment: many simulations on CPU threads, one step = 0.1 s.
+"""The vectorised assembly environment: many simulations side by side, one step = 0.1 s.
 
 The robot's own command path (``core.control``) drives each simulated arm, behind the robot's
 own gate (``core.limits``): a refused action makes the arm stop, as on the bench. An episode
@@ -9,12 +9,9 @@ Letters: N environments, D observation, K physics steps per policy step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import mujoco
 import numpy as np
-from mujoco.batch import Batch
 from numpy.typing import NDArray
 
 from resip_ros.core.action import decode_action, encode_action
@@ -34,6 +31,7 @@ from resip_ros.core.tasks import get_task, pair_assembled
 from resip_ros.sim.arm import FINGER_CLOSED_TARGET_M, FINGER_JOINTS, joint_control
 from resip_ros.sim.initial_states import InitialState, sample_initial_state
 from resip_ros.sim.scene import build_scene
+from training.engine import make_engine
 from training.env_types import Snapshot, StepResult
 from training.perturbation import Perturbation
 
@@ -61,6 +59,7 @@ class AssemblyEnv:
         pool_size: int = POOL_SIZE,
         config: ControlConfig | None = None,
         perturb: bool = False,
+        engine: str = "mujoco",
     ) -> None:
         """Build the simulations; call reset before the first step.
 
@@ -74,6 +73,7 @@ class AssemblyEnv:
                 passes its own states instead.
             config: Control numbers; by default config/robots/fr3.yaml.
             perturb: Knock parts about during the episodes (training.perturbation).
+            engine: What steps the simulations: one of training.engine.ENGINES.
         """
         if num_envs < 1:
             raise ConfigError(f"num_envs: got {num_envs}, expected at least 1")
@@ -87,11 +87,11 @@ class AssemblyEnv:
         self._rng = np.random.default_rng((seed, 1))
         self._pool: list[InitialState] = []
         self.model = build_scene(task_name, self.config).compile()
-        self._batch = Batch(self.model, num_envs, nthread=num_threads, persistent=True)
+        self._engine = make_engine(engine, self.model, num_envs, num_threads)
         self._threads = num_threads
-        bind: Callable[[str], Array] = self._batch.bind
-        self._qpos, self._qvel, self._ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
-        self._qacc_warmstart, self._mocap_pos = bind("qacc_warmstart"), bind("mocap_pos")
+        self._qpos, self._qvel = self._engine.qpos, self._engine.qvel
+        self._ctrl, self._mocap_pos = self._engine.ctrl, self._engine.mocap_pos
+        self._qacc_warmstart = self._engine.qacc_warmstart
         self._path = CommandPath(self.config, num_envs)
         self._finger_target = np.zeros(num_envs)
         self._torque = np.zeros((num_envs, 7))
@@ -153,14 +153,14 @@ class AssemblyEnv:
             states = [self._pool[i] for i in draws]
         if len(states) != len(ids):
             raise ConfigError(f"reset of {len(ids)} environments got {len(states)} states")
-        self._batch.reset(ids=ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self._engine.reset(ids)
         if isinstance(states, Snapshot):
             self._restore(ids, states)
         else:
             self._start(ids, states)
         if self._perturbation is not None:
             self._perturbation.restart(ids, episodes)
-        self._batch.forward(ids=ids)
+        self._engine.forward(ids)
 
     def _start(self, ids: NDArray[np.int64], states: list[InitialState]) -> None:
         joints = np.array([s.joints for s in states])
@@ -283,13 +283,7 @@ class AssemblyEnv:
             control = np.empty((self.num_envs, clipped.shape[1], 8))
             control[:, :, :7] = joint_control(self.config, clipped, dq_ref[:, block])
             control[:, :, 7] = fingers[:, block]
-            record = self._batch.rollout(
-                control.shape[1],
-                control,
-                control_spec=mujoco.mjtState.mjSTATE_CTRL,
-                record=("qfrc_constraint",),
-            )
-            torques.append(record["qfrc_constraint"][:, :, self._arm_dof])
+            torques.append(self._engine.rollout(control)[:, :, self._arm_dof])
         return np.concatenate(torques, axis=1)
 
     def _finger_controls(self, command: Array, refused: NDArray[np.bool_]) -> Array:

@@ -277,7 +277,7 @@ def test_perturbation_moves_sleeping_parts(monkeypatch):
     monkeypatch.setattr(perturbation, "CHANCE", 0.0)
     still = rest(env, 4)[:, :, 16:-7].reshape(4, 2, -1, 7)
     np.testing.assert_allclose(still[-1], still[0], atol=1e-5)
-    asleep = env._batch.bind("tree_asleep")
+    asleep = env._engine._batch.bind("tree_asleep")
     assert (asleep[:, 1:] >= 0).all(), "parts at rest sleep"
     monkeypatch.setattr(perturbation, "CHANCE", 1.0)
     pushed = rest(env, 3)[-1, :, 16:-7].reshape(2, -1, 7)
