@@ -16,6 +16,7 @@ import sys
 from contextlib import redirect_stdout
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -66,6 +67,7 @@ class WarpEngine:
         self.qpos, self.qvel, self.ctrl = host["qpos"], host["qvel"], host["ctrl"]
         self.qacc_warmstart, self.mocap_pos = host["qacc_warmstart"], host["mocap_pos"]
         self._host = host
+        self._graphs: dict[int, tuple[Any, Any, Any]] = {}
         self._stale = np.ones(num_envs, dtype=bool)
 
     def reset(self, ids: NDArray[np.int64]) -> None:
@@ -84,21 +86,31 @@ class WarpEngine:
             ResipError: if the contacts of some simulation did not fit into the room for them.
         """
         with redirect_stdout(sys.stderr):  # compiling is reported too
-            forces = self._advance(control)
-        self._download()
-        return self._restart_broken(forces)
-
-    def _advance(self, control: Array) -> Array:
-        """Constraint forces (N, K, nv) of K steps on the device, from the uploaded state."""
-        wp, data = self._wp, self._data
+            graph, controls, forces = self._graph(control.shape[1])
         self._upload()
-        controls = wp.array(np.ascontiguousarray(control.swapaxes(0, 1)), dtype=float)
-        forces = wp.zeros((control.shape[1], *data.qfrc_constraint.shape), dtype=float)
-        for k in range(control.shape[1]):
-            wp.copy(data.ctrl, controls[k])
-            self._mjw.step(self._model, data)
-            wp.copy(forces[k], data.qfrc_constraint)
-        return forces.numpy().swapaxes(0, 1).astype(np.float64)
+        controls.assign(control.swapaxes(0, 1).astype(np.float32))
+        self._wp.capture_launch(graph)
+        recorded = forces.numpy().swapaxes(0, 1).astype(np.float64)
+        self._download()
+        return self._restart_broken(recorded)
+
+    def _graph(self, steps: int) -> tuple[Any, Any, Any]:
+        """K steps as one graph, its controls (K, N, nu) and its constraint forces (K, N, nv).
+
+        A step is some hundred kernels; as a graph the device runs through them by itself.
+        """
+        if steps not in self._graphs:
+            wp, data = self._wp, self._data
+            self._mjw.step(self._model, data)  # loads the kernels, before the recording
+            controls = wp.zeros((steps, *data.ctrl.shape), dtype=float)
+            forces = wp.zeros((steps, *data.qfrc_constraint.shape), dtype=float)
+            with wp.ScopedCapture() as capture:
+                for k in range(steps):
+                    wp.copy(data.ctrl, controls[k])
+                    self._mjw.step(self._model, data)
+                    wp.copy(forces[k], data.qfrc_constraint)
+            self._graphs[steps] = capture.graph, controls, forces
+        return self._graphs[steps]
 
     def _upload(self) -> None:
         if self._stale.any():
