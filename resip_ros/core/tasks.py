@@ -125,8 +125,10 @@ ROUND_TABLE = TaskSpec(
     episode_steps=1000,
 )
 
-# Lamp: the frames are those of ``sim.lamp``. As in the reference the hood's rotation is not
-# tested: with the bulb inside, only a hood that stands upright on the base is at its place.
+# Lamp: the frames are those of ``sim.lamp``. The hood may be turned about its axis, which is what
+# its goals at every 30 degrees say; the reference does not test its rotation at all.
+_HOOD_TURNS = tuple(np.radians(30.0 * turn) for turn in range(12))
+
 LAMP = TaskSpec(
     name="lamp",
     parts=("lamp_base", "bulb", "hood"),
@@ -142,10 +144,13 @@ LAMP = TaskSpec(
         AssembledPair(
             parent="lamp_base",
             child="hood",
-            positions=((0.0, 0.0, 0.0815),),
+            positions=((0.0, 0.0, 0.0815),) * len(_HOOD_TURNS),
+            rotations=tuple(
+                (0.0, 0.0, float(np.sin(turn / 2)), float(np.cos(turn / 2)))
+                for turn in _HOOD_TURNS
+            ),
             tip=(0.0, 0.0, -0.050),
             depth=0.0,
-            min_row_cosine=-1.0,
         ),
     ),
     episode_steps=1000,

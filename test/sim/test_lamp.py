@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lamp: the bulb's thread by contact alone, a goal that is tight, a hood that stays put."""
+
+import mujoco
+import numpy as np
+import pytest
+
+from resip_ros.core.geometry import matrix_to_quat_wxyz, rotation_z, rotvec_to_matrix
+from resip_ros.core.tasks import LAMP, pair_assembled
+from resip_ros.sim import lamp as scene
+from resip_ros.sim.scene import set_physics_options
+from resip_ros.sim.task_scene import get_randomness
+
+STEP = 0.002
+BULB, HOOD = LAMP.pairs
+
+
+def build_spec() -> mujoco.MjSpec:
+    """The parts without an arm."""
+    spec = mujoco.MjSpec()
+    set_physics_options(spec, STEP)
+    scene.add_lamp(spec, STEP)
+    return spec
+
+
+def is_assembled(data: mujoco.MjData, pair) -> bool:
+    bodies = [data.body(name) for name in (pair.parent, pair.child)]
+    poses = [value for b in bodies for value in (b.xpos, b.xmat.reshape(3, 3))]
+    return bool(pair_assembled(pair, *poses))
+
+
+class Vice:
+    """The base, and a springy hand that turns and pushes the bulb.
+
+    Sideways the hand is a spring; along the vertical and about it, force and torque are bounded.
+    """
+
+    def __init__(self, *, clamped: bool) -> None:
+        spec = build_spec()
+        if clamped:
+            spec.delete(spec.joint("lamp_base"))
+        self.model = spec.compile()
+        self.data = mujoco.MjData(self.model)
+        self.bulb = self.model.body("bulb").id
+        self.joint = self.data.joint("bulb")
+
+    def place(self, height: float, yaw: float, off=(0.0, 0.0)) -> None:
+        """Bulb upright over the bore, tip at a height over the mouth, at rest."""
+        mujoco.mj_resetData(self.model, self.data)
+        self.mouth = 2 * scene.BASE_HALF_HEIGHT_M
+        centre = scene.BASE_NOMINAL[:2] + off
+        self.height = self.mouth + height - BULB.tip[2]
+        self.hold = np.array([*centre, self.height])
+        quat = matrix_to_quat_wxyz(rotation_z(np.array(yaw)))
+        self.joint.qpos[:] = np.concatenate([self.hold, quat])
+        self.goal = self.turned = self.last = yaw
+        mujoco.mj_forward(self.model, self.data)
+
+    @property
+    def rot(self) -> np.ndarray:
+        return self.data.xmat[self.bulb].reshape(3, 3)
+
+    @property
+    def yaw(self) -> float:
+        return float(np.arctan2(self.rot[1, 0], self.rot[0, 0]))
+
+    @property
+    def depth(self) -> float:
+        tip = self.data.xpos[self.bulb] + BULB.tip[2] * self.rot[:, 2]
+        return float(self.mouth - tip[2])
+
+    def _press(self, push: float, torque: float) -> None:
+        spin, speed = self.rot @ self.joint.qvel[3:], self.joint.qvel[:3]
+        force = 2000.0 * (self.hold - self.data.xpos[self.bulb]) - 12.0 * speed
+        # the hand moves down (or up) at 3 cm/s until something carries the whole push
+        if np.sign(push) * (self.data.xpos[self.bulb][2] - self.height) < abs(push) / 2000.0:
+            self.height -= np.sign(push) * 0.03 * STEP
+        force[2] = 2000.0 * (self.height - self.data.xpos[self.bulb][2]) - 12.0 * speed[2]
+        force[2] = np.clip(force[2], -abs(push), abs(push))
+        moment = 0.3 * np.cross(self.rot[:, 2], [0.0, 0.0, 1.0]) - 0.004 * spin
+        moment[2] = torque - 0.0015 * spin[2]
+        self.data.xfrc_applied[self.bulb] = np.concatenate([force, moment])
+        mujoco.mj_step(self.model, self.data)
+        self.turned += (self.yaw - self.last + np.pi) % (2 * np.pi) - np.pi
+        self.last = self.yaw
+
+    def work(self, seconds: float, push: float = 0.0, rate: float = 0.0) -> np.ndarray:
+        """Turn at ``rate`` rad/s, pushing at most ``push`` N; (steps, 2): yaw rad, depth m."""
+        trace = []
+        for _ in range(round(seconds / STEP)):
+            self.goal += rate * STEP
+            self._press(push, float(np.clip(0.1 * (self.goal - self.turned), -0.3, 0.3)))
+            trace.append((self.turned, self.depth))
+        return np.array(trace)
+
+    def tighten(self, torque: float, seconds: float = 0.5) -> None:
+        for _ in range(round(seconds / STEP)):
+            self._press(3.0, -torque)
+
+    def let_go(self, seconds: float) -> None:
+        self.data.xfrc_applied[:] = 0.0
+        mujoco.mj_step(self.model, self.data, round(seconds / STEP))
+
+
+@pytest.fixture(scope="module")
+def vice() -> Vice:
+    return Vice(clamped=True)
+
+
+@pytest.mark.parametrize("yaw", [1.0, 3.0, 5.0])
+def test_a_turn_advances_one_lead(vice, yaw):
+    vice.place(0.001, yaw)
+    trace = vice.work(4.0, push=3.0, rate=-4.0)
+    assert (trace[:, 1] > 0.0245).any(), trace[::100].tolist()
+    turning = trace[: np.argmax(trace[:, 1] > 0.0245)]
+    turning = turning[(turning[:, 1] > 0.015) & (turning[:, 1] < 0.022)]
+    advance = -2 * np.pi * np.polyfit(turning[:, 0], turning[:, 1], 1)[0]
+    assert scene.THREAD.lead - 0.0002 < advance < scene.THREAD.lead + 0.0002
+
+
+def test_turning_the_other_way_does_not_advance(vice):
+    vice.place(0.001, 1.0)
+    trace = vice.work(3.0, push=3.0, rate=4.0)
+    assert trace[-1, 0] > 10.0
+    assert trace[:, 1].max() < 0.015
+
+
+def test_one_turn_after_the_catch_holds_40_newton(vice):
+    vice.place(0.001, 1.0)
+    while vice.turned > 1.0 - 2 * np.pi:
+        vice.work(0.05, push=3.0, rate=-4.0)
+    before = vice.depth
+    assert before < 0.020, "not seated yet"
+    vice.goal = vice.turned
+    held = vice.work(1.0, push=-40.0)
+    assert held[:, 1].min() > before - 0.003
+
+
+def test_tight_counts_at_any_torque_and_loose_does_not(vice):
+    """A thread just down on its shoulder is not assembled; snug to very tight is."""
+    vice.place(0.001, 1.0)
+    while vice.depth < 0.0248:
+        vice.work(0.05, push=3.0, rate=-4.0)
+    assert not is_assembled(vice.data, BULB), np.degrees(vice.yaw)
+    for torque in (0.03, 0.1, 0.8):
+        vice.tighten(torque)
+        assert is_assembled(vice.data, BULB), (torque, np.degrees(vice.yaw), vice.depth)
+    vice.let_go(1.0)
+    assert is_assembled(vice.data, BULB), "and stays so when it is let go"
+
+
+@pytest.mark.parametrize("angle", [0.0, 2.4])
+def test_beside_the_bore_it_does_not_enter(vice, angle):
+    direction = np.array([np.cos(angle), np.sin(angle)])
+    vice.place(0.001, 1.0, off=0.005 * direction)
+    assert vice.work(1.0, push=5.0)[:, 1].max() < 0.003
+    vice.place(0.001, 1.0, off=0.001 * direction)
+    assert vice.work(1.0, push=5.0)[-1, 1] > 0.004, "one millimetre off still enters"
+
+
+def test_a_base_held_by_friction_alone_takes_the_bulb():
+    free = Vice(clamped=False)
+    free.place(0.001, 1.0)
+    free.work(4.0, push=5.0, rate=-4.0)
+    assert is_assembled(free.data, BULB), (free.depth, np.degrees(free.yaw))
+    moved = free.data.body("lamp_base").xpos[:2] - scene.BASE_NOMINAL[:2]
+    assert np.linalg.norm(moved) < 0.005
+
+
+class Lamp:
+    """Base and seated bulb, free on the bench, and a hood put over the bulb."""
+
+    def __init__(self) -> None:
+        self.model = build_spec().compile()
+        self.data = mujoco.MjData(self.model)
+
+    def drop(self, above: float, off=(0.0, 0.0), rot=None, *, lit: bool = True) -> bool:
+        """Hood let go so far above its goal, m; whether it counts when all is at rest."""
+        mujoco.mj_resetData(self.model, self.data)
+        upright = [1.0, 0.0, 0.0, 0.0]
+        if lit:
+            bulb = scene.BASE_NOMINAL + BULB.positions[0]
+            self.data.joint("bulb").qpos[:] = [*bulb, *upright]
+        hood = scene.BASE_NOMINAL + HOOD.positions[0] + [*off, above]
+        quat = upright if rot is None else matrix_to_quat_wxyz(rot)
+        self.data.joint("hood").qpos[:] = [*hood, *quat]
+        mujoco.mj_step(self.model, self.data, 600)
+        return is_assembled(self.data, HOOD)
+
+
+@pytest.fixture(scope="module")
+def lamp() -> Lamp:
+    return Lamp()
+
+
+@pytest.mark.parametrize("off", [(0.0, 0.0), (0.0015, 0.0), (-0.001, -0.001)])
+@pytest.mark.parametrize("yaw", [0.0, 0.3, 2.0])
+def test_a_hood_let_go_over_the_bulb_rests_on_the_base_and_stays(lamp, off, yaw):
+    assert lamp.drop(0.02, off, rotation_z(np.array(yaw)))
+    height = lamp.data.body("hood").xpos[2] - scene.HOOD_HALF_M
+    assert height == pytest.approx(2 * scene.BASE_HALF_HEIGHT_M, abs=5e-4)
+    assert np.abs(lamp.data.joint("hood").qvel).max() < 2e-3
+    assert is_assembled(lamp.data, BULB), "the bulb is left tight"
+
+
+def test_the_bulb_keeps_the_hood_in_place(lamp):
+    """A sideways knock that throws a hood off a base without a bulb only shakes it here."""
+    counts = {}
+    for lit in (True, False):
+        assert lamp.drop(0.001, lit=lit)
+        lamp.data.joint("hood").qvel[0] = 0.8
+        mujoco.mj_step(lamp.model, lamp.data, 600)
+        counts[lit] = is_assembled(lamp.data, HOOD)
+    assert counts == {True: True, False: False}
+
+
+def test_a_hood_upside_down_or_beside_the_bulb_does_not_count(lamp):
+    assert not lamp.drop(0.02, rot=rotvec_to_matrix(np.array([np.pi, 0.0, 0.0])))
+    assert not lamp.drop(0.10, off=(0.06, 0.0))
+
+
+def test_the_goals_fit_the_geometry():
+    assert BULB.positions[0][2] + scene.BULB_SHOULDER_M == pytest.approx(scene.BASE_HALF_HEIGHT_M)
+    assert BULB.tip[2] == pytest.approx(scene.BULB_TIP_M)
+    assert BULB.depth == scene.THREAD.stud_length
+    hood = HOOD.positions[0][2] - scene.HOOD_HALF_M
+    assert hood == pytest.approx(scene.BASE_HALF_HEIGHT_M)
+    assert HOOD.tip[2] == pytest.approx(-scene.HOOD_HALF_M)
+
+
+@pytest.fixture(scope="module")
+def model() -> mujoco.MjModel:
+    return build_spec().compile()
+
+
+def test_masses_and_sizes(model):
+    for name, mass in (("lamp_base", 0.0597), ("bulb", 0.0385), ("hood", 0.060)):
+        assert model.body(name).mass[0] == pytest.approx(mass)
+        assert np.abs(model.body(name).ipos[:2]).max() < 1e-4
+    across = 2 * np.array([scene.BASE_RADIUS_M, scene.BASE_HALF_HEIGHT_M, scene.HOOD_HALF_M])
+    np.testing.assert_allclose(across, [0.0847, 0.063, 0.100])
+    length = scene.BULB_END_M - scene.BULB_TIP_M
+    assert length == pytest.approx(0.121)
+    for apothem, sides in (
+        (scene.BULB_RADIUS_M, scene.BULB_SIDES),
+        (scene.HOOD_COLLAR_M, scene.HOOD_SIDES),
+    ):
+        assert 2 * apothem / np.cos(np.pi / sides) < 0.065 - 0.01, "room for the fingers"
+
+
+def test_nominal_parts_rest_on_the_bench_apart(model):
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    touching = [{model.geom(c.geom1).name, model.geom(c.geom2).name} for c in data.contact]
+    assert all("bench" in pair for pair in touching), touching
+    assert max(-c.dist for c in data.contact) < 2e-4
+    before = data.qpos.copy()
+    mujoco.mj_step(model, data, 500)
+    assert np.abs(data.qvel).max() < 2e-3
+    np.testing.assert_allclose(data.qpos, before, atol=2e-3)
+
+
+def test_a_nudged_bulb_does_not_roll_away(model):
+    """It tips back on its face from 8 degrees, and slides rather than rolls when pushed."""
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    rot = data.body("bulb").xmat.reshape(3, 3).copy()
+    tipped = rotvec_to_matrix(np.array([np.radians(8.0), 0.0, 0.0])) @ rot
+    data.joint("bulb").qpos[2] += 0.0005
+    data.joint("bulb").qpos[3:] = matrix_to_quat_wxyz(tipped)
+    mujoco.mj_step(model, data, 500)
+    settled = data.body("bulb").xmat.reshape(3, 3)
+    assert np.abs(data.joint("bulb").qvel).max() < 2e-3
+    assert np.arccos(np.clip((np.trace(settled.T @ rot) - 1) / 2, -1, 1)) < np.radians(1.0)
+
+
+def test_impulses_move_the_parts_by_the_stated_distances(model):
+    low, moved = get_randomness("low"), {name: [] for name in LAMP.parts}
+    data, rng = mujoco.MjData(model), np.random.default_rng(0)
+    for _ in range(12):
+        mujoco.mj_resetData(model, data)
+        mujoco.mj_forward(model, data)
+        for name, (linear, angular) in scene.SCENE.sample_velocities(low, rng).items():
+            rot = data.body(name).xmat.reshape(3, 3)
+            data.joint(name).qvel[:] = np.concatenate([linear, rot.T @ angular])
+        before = {name: data.joint(name).qpos[:2].copy() for name in moved}
+        mujoco.mj_step(model, data, 400)
+        for name, start in before.items():
+            moved[name].append(np.linalg.norm(data.joint(name).qpos[:2] - start))
+    largest = {name: max(sizes) for name, sizes in moved.items()}
+    assert 0.006 < largest["lamp_base"] < 0.03
+    assert 0.001 < largest["bulb"] < 0.02
+    assert 0.003 < largest["hood"] < 0.03
