@@ -43,9 +43,6 @@ _IMPULSE_FACTOR = 0.001
 
 def add_peg_in_hole(spec: mujoco.MjSpec, timestep: float) -> None:
     """Add bench, fixture and parts to a spec whose world frame is the robot base."""
-    # with the usual 50 and 20 the solver stops short now and then: the pinched peg then jumps
-    # off the rim by centimetres
-    spec.option.iterations, spec.option.ls_iterations = 200, 50
     add_bench(spec, timestep)
     add_fixture(spec, timestep)
     _add_peg(spec, timestep)
