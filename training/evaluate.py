@@ -13,7 +13,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -49,6 +49,8 @@ class EvaluateSettings:
     """Simulations side by side; with the seed it fixes the result."""
     num_threads: int = 2
     """CPU threads for physics."""
+    engine: Literal["mujoco", "warp"] = "mujoco"
+    """What steps the simulations: MuJoCo on CPU threads, or MuJoCo Warp on a GPU."""
     json: Path | None = None
     """File to write the figures to."""
 
@@ -137,6 +139,7 @@ def summarise(settings: EvaluateSettings, out: Evaluation, seconds: float) -> di
         "perturb": settings.perturb,
         "seed": settings.seed,
         "envs": settings.envs,
+        "engine": settings.engine,
         "env_steps_per_s": round(out.env_steps / seconds, 1),
         "failure_stages": out.stages,
         "failure_reasons": out.reasons,
@@ -173,6 +176,7 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
         num_threads=settings.num_threads,
         pool_size=1,
         perturb=settings.perturb,
+        engine=settings.engine,
     )
     began = time.monotonic()
     with Progress() as progress:

@@ -47,6 +47,7 @@ def test_figures_of_three_episodes(tiny_base, tmp_path, short_episodes):
     assert (figures["n"], figures["successes"], figures["success_rate"]) == (3, 0, 0.0)
     assert figures["ci95"] == list(wilson_interval(0, 3))
     assert (figures["randomness"], figures["perturb"], figures["seed"]) == ("low", False, 1)
+    assert figures["engine"] == "mujoco"
     assert figures["failure_reasons"] == {"time limit": 3}
     assert figures["failure_stages"] == {"grasp": 3}
     assert figures["steps_mean_success"] is None

@@ -18,6 +18,8 @@ from training.demonstrators.one_leg import Operator
 from training.engine import make_engine
 from training.env import AssemblyEnv
 from training.env_types import Snapshot
+from training.evaluate import EvaluateSettings
+from training.evaluate import run as evaluate
 
 installed = pytest.mark.skipif(
     importlib.util.find_spec("mujoco_warp") is None,
@@ -33,10 +35,12 @@ def gpu(test):
 # ---- refusals
 
 
-def test_without_the_package_it_says_what_to_install(monkeypatch):
+def test_without_the_package_it_says_what_to_install(monkeypatch, tiny_base):
     monkeypatch.setitem(sys.modules, "mujoco_warp", None)
     with pytest.raises(ConfigError, match=r"pip install resip_ros\[gpu\]"):
         AssemblyEnv("one_leg", 1, engine="warp")
+    with pytest.raises(ConfigError, match=r"pip install resip_ros\[gpu\]"):
+        evaluate(EvaluateSettings(tiny_base, episodes=1, engine="warp"))
 
 
 def chain(bodies: int, option: str) -> mujoco.MjModel:
