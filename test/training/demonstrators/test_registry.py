@@ -20,5 +20,5 @@ def test_every_task_has_a_fresh_demonstrator(rng):
 
 
 def test_unknown_task(rng):
-    with pytest.raises(ConfigError, match="'lamp' has no demonstrator; there are: one_leg"):
-        make_demonstrator("lamp", rng)
+    with pytest.raises(ConfigError, match="'sofa' has no demonstrator; there are: one_leg"):
+        make_demonstrator("sofa", rng)
