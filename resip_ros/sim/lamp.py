@@ -11,7 +11,7 @@ of one_leg. Where this differs from the reference:
   and is held from rolling until the hand is near.
 - The hood is a ring of wedges: a cone with a straight collar on top, 49 mm across, by which it is
   held from outside. It goes over the bulb and rests on the base; the bulb keeps it in place.
-- The parts lie where those of round_table do.
+- The parts lie further apart: the hand that picks the bulb leans and needs the room.
 
 The base's block is solid to all but studs; studs meet the wedges of the bore (BIT_TOP) and the
 pins of the thread (BIT_PIN). The name "base" is taken: it is the robot's first body.
@@ -239,7 +239,10 @@ def nominal_poses() -> dict[str, tuple[Array, Array]]:
 
 
 def _scatter() -> dict[str, Scatter]:
-    """With our friction and masses the reference's factors would throw the parts off the bench."""
+    """With our friction and masses the reference's factors would throw the parts off the bench.
+
+    These move them, at low, by 7, 3 and 6 mm in the mean (base, bulb, hood; 48 states of seed 0).
+    """
     length = BULB_END_M - BULB_TIP_M
     across = BULB_MASS_KG / 12 * (length**2 + 3 * BULB_RADIUS_M**2)
     round_base = 0.5 * BASE_MASS_KG * BASE_RADIUS_M**2

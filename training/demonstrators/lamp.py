@@ -102,8 +102,11 @@ class Operator(ScrewOperator):
 
     def _align(self) -> tuple[Array, Array, str]:
         pos, rot, following = super()._align()
-        self._anchor = self.hole[:2].copy()
         return pos, rot, "lower" if self.job is HOOD and following == "insert" else following
+
+    def _reach(self) -> tuple[Array, Array, str]:
+        self._anchor = self.hole[:2].copy()
+        return super()._reach()
 
     def _turn(self) -> tuple[Array, Array, str]:
         """As for a table, but keeping the light base where it stood."""
