@@ -3,8 +3,8 @@
 
     python -m training.check_states one_leg --states 1000 --randomness med
 
-Settles initial states 0, 1, ... of a seed as every episode does, and reports the deepest overlap of
-any two bodies and the largest speed of any part.
+Settles initial states 0, 1, ... of a seed as every episode does, and reports the deepest overlap
+of any two bodies.
 """
 
 from __future__ import annotations

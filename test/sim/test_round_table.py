@@ -50,6 +50,7 @@ class Vice:
         quat = matrix_to_quat_wxyz(rotation_z(np.array(yaw)))
         self.joint.qpos[:] = np.concatenate([self.hold, quat])
         self.goal = self.turned = self.last = yaw
+        self.height = float(self.hold[2])
         mujoco.mj_forward(self.model, self.data)
 
     @property
@@ -74,8 +75,12 @@ class Vice:
     def _press(self, push: float, torque: float) -> None:
         spin, speed = self.rot @ self.joint.qvel[3:], self.joint.qvel[:3]
         force = 2000.0 * (self.hold - self.data.xpos[self.child]) - 12.0 * speed
-        # downwards (or upwards) at 3 cm/s until something carries the push
-        force[2] = np.clip(8.0 * (-np.sign(push) * 0.03 - speed[2]), -abs(push), abs(push))
+        # the hand moves down (or up) at 3 cm/s until something carries the whole push
+        height = self.data.xpos[self.child][2]
+        if np.sign(push) * (height - self.height) < abs(push) / 2000.0:
+            self.height -= np.sign(push) * 0.03 * self.model.opt.timestep
+        force[2] = 2000.0 * (self.height - height) - 12.0 * speed[2]
+        force[2] = np.clip(force[2], -abs(push), abs(push))
         moment = 0.3 * np.cross(self.rot[:, 2], [0.0, 0.0, 1.0]) - 0.004 * spin
         moment[2] = torque - 0.0015 * spin[2]
         self.data.xfrc_applied[self.child] = np.concatenate([force, moment])
@@ -106,10 +111,11 @@ def vice(request: pytest.FixtureRequest) -> Vice:
 def test_a_turn_advances_one_lead(vice, yaw):
     vice.place(0.001, yaw)
     trace = vice.work(4.0, push=3.0, rate=-4.0)
-    assert (trace[:, 1] > 0.022).any(), trace[::100].tolist()
-    first, last = np.argmax(trace[:, 1] > 0.013), np.argmax(trace[:, 1] > 0.022)
-    turns = (trace[first, 0] - trace[last, 0]) / (2 * np.pi)
-    advance = (trace[last, 1] - trace[first, 1]) / turns
+    assert (trace[:, 1] > 0.0245).any(), trace[::100].tolist()
+    turning = trace[: np.argmax(trace[:, 1] > 0.0245)]
+    turning = turning[(turning[:, 1] > 0.015) & (turning[:, 1] < 0.022)]
+    # a slope: the backlash of 3 mm enters the difference of two points
+    advance = -2 * np.pi * np.polyfit(turning[:, 0], turning[:, 1], 1)[0]
     assert 0.0091 < advance < 0.0096
 
 
@@ -128,7 +134,8 @@ def test_one_turn_after_the_catch_holds_40_newton(vice):
     assert before < 0.020, "not seated yet"
     vice.goal = vice.turned
     held = vice.work(1.0, push=-40.0)
-    assert held[:, 1].min() > before - 0.003
+    # it slips by the backlash (3.0 mm of the leg, 3.6 mm of the foot), not by half a lead
+    assert held[:, 1].min() > before - 0.004
 
 
 def test_tight_counts_at_any_torque_and_loose_does_not(vice):
