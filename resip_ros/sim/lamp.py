@@ -239,7 +239,7 @@ def nominal_poses() -> dict[str, tuple[Array, Array]]:
 
 
 def _scatter() -> dict[str, Scatter]:
-    """With our friction and masses the reference's factors would throw the parts off the bench.
+    """Smaller factors than the reference's, whose speeds are too large for our masses (computed).
 
     These move them, at low, by 7, 3 and 6 mm in the mean (base, bulb, hood; 48 states of seed 0).
     """

@@ -13,8 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from resip_ros.core.geometry import Array
-from resip_ros.core.observation import body_pose
-from resip_ros.core.tasks import LAMP, pair_assembled
+from resip_ros.core.tasks import LAMP
 from resip_ros.sim.lamp import (
     BASE_HALF_HEIGHT_M,
     BULB_END_M,
@@ -51,21 +50,14 @@ HOOD = Job(
 class Operator(ScrewOperator):
     """Closed-loop demonstrator of one episode; takes the state observation (44,)."""
 
+    task = LAMP
+    second_job = HOOD
+
     def __init__(self, rng: np.random.Generator) -> None:
         super().__init__(rng)
         self.job = BULB
         self._anchor = np.zeros(2)
         self._phases |= {"lower": self._lower, "withdraw": self._withdraw}
-
-    def _see(self, obs: Array) -> None:
-        self._see_hand(obs)
-        pair = self.job.pair
-        self.part, self.part_rot = body_pose(LAMP, obs, pair.child)
-        parent, rot = body_pose(LAMP, obs, pair.parent)
-        self.hole = parent + self.job.mouth * rot[:, 2]
-        self.tip = self.part + pair.tip[2] * self.part_rot[:, 2]
-        self.depth = float(-(rot.T @ (self.tip - self.hole))[2])
-        self.assembled = bool(pair_assembled(pair, parent, rot, self.part, self.part_rot))
 
     # ---- poses
 
@@ -118,13 +110,6 @@ class Operator(ScrewOperator):
     def _open(self) -> tuple[Array, Array, str]:
         pos, rot, following = super()._open()
         return pos, rot, "leave" if following == "unwind" and self.assembled else following
-
-    def _leave(self) -> tuple[Array, Array, str]:
-        """Rise from the seated bulb, turn the wrist back and take up the hood."""
-        pos, rot, following = super()._leave()
-        if following == "approach":
-            self.job = HOOD
-        return pos, rot, following
 
     def _lower(self) -> tuple[Array, Array, str]:
         """Hood down over the bulb until it rests on the base."""

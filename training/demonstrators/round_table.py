@@ -82,6 +82,9 @@ _HALFWAY_YAW = np.radians(60.0)
 class Operator(ScriptedOperator):
     """Closed-loop demonstrator of one episode."""
 
+    task = ROUND_TABLE
+    second_job = FOOT
+
     def __init__(self, rng: np.random.Generator) -> None:
         super().__init__(rng)
         self.job = LEG
@@ -119,8 +122,8 @@ class Operator(ScriptedOperator):
     def _see(self, obs: Array) -> None:
         self._see_hand(obs)
         pair = self.job.pair
-        self.part, self.part_rot = body_pose(ROUND_TABLE, obs, pair.child)
-        parent, rot = body_pose(ROUND_TABLE, obs, pair.parent)
+        self.part, self.part_rot = body_pose(self.task, obs, pair.child)
+        parent, rot = body_pose(self.task, obs, pair.parent)
         self.hole = parent + self.job.mouth * rot[:, 2]
         self.tip = self.part + pair.tip[2] * self.part_rot[:, 2]
         self.depth = float(-(rot.T @ (self.tip - self.hole))[2])
@@ -329,10 +332,10 @@ class Operator(ScriptedOperator):
         return pos, rot, "clamp" if there else "unwind"
 
     def _leave(self) -> tuple[Array, Array, str]:
-        """Rise from the seated leg, turn the wrist back and take up the foot."""
+        """Rise from the seated part, turn the wrist back and take up the next."""
         goal = self.part + np.array([0.0, 0.0, self.job.end + 0.06])
         pos, rot, there = self._toward_yaw(goal, np.pi / 2, 1.0)
         if not there:
             return pos, rot, "leave"
-        self.job, self._thread_yaw = FOOT, None
+        self.job, self._thread_yaw = self.second_job, None
         return pos, rot, "approach"
