@@ -33,6 +33,7 @@ from resip_ros.sim.parts import (
     add_bench,
     add_fixture,
     add_mesh,
+    add_stud,
     add_thread_pins,
     contact_settings,
     male_thread_meshes,
@@ -64,7 +65,6 @@ HOOD_WALL_M = 0.0025
 BASE_MASS_KG, BULB_MASS_KG, HOOD_MASS_KG = 0.0597, 0.0385, 0.060
 _BULB_TOP_RADIUS_M = 0.011
 _PART_FRICTION = 0.15
-_GUARD_RADIUS_M = 0.009
 _COLOUR = {
     "lamp_base": [0.72, 0.52, 0.34, 1],
     "bulb": [0.95, 0.92, 0.78, 1],
@@ -178,32 +178,8 @@ def _add_bulb(spec: mujoco.MjSpec, timestep: float) -> None:
         mass=0.85 * BULB_MASS_KG,
         **_solid(body, timestep),
     )
-    contact = contact_settings(timestep, _PART_FRICTION)
-    for i, mesh in enumerate(male_thread_meshes(spec, THREAD, "stud")):
-        body.add_geom(
-            name=f"bulb_{mesh}",
-            type=GEOM.mjGEOM_MESH,
-            meshname=mesh,
-            pos=[0, 0, BULB_TIP_M],
-            quat=matrix_to_quat_wxyz(rotation_z(np.array(STUD_TURN_RAD))).tolist(),
-            rgba=[0.75, 0.72, 0.68, 1],
-            mass=0.15 * BULB_MASS_KG if i == 0 else 0.0,
-            contype=0,
-            conaffinity=BIT_TOP | BIT_PIN,
-            **contact,
-        )
-    # the stud meets bench, fixture and fingers through one capsule: ridges meet threads only
-    body.add_geom(
-        name="bulb_guard",
-        type=GEOM.mjGEOM_CAPSULE,
-        fromto=[0, 0, BULB_TIP_M + _GUARD_RADIUS_M, 0, 0, BULB_TIP_M + 0.020],
-        size=[_GUARD_RADIUS_M, 0, 0],
-        mass=0.0,
-        group=3,
-        contype=0,
-        conaffinity=BIT_ROBOT | BIT_BENCH | BIT_FIXTURE,
-        **contact,
-    )
+    stud = male_thread_meshes(spec, THREAD, "stud")
+    add_stud(body, stud, BULB_TIP_M, STUD_TURN_RAD, 0.15 * BULB_MASS_KG, timestep)
 
 
 def _add_hood(spec: mujoco.MjSpec, timestep: float) -> None:

@@ -16,12 +16,16 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from resip_ros.sim.arm import BIT_BENCH, BIT_FIXTURE, BIT_ROBOT
+from resip_ros.core.geometry import matrix_to_quat_wxyz, rotation_z
+from resip_ros.sim.arm import BIT_BENCH, BIT_FIXTURE, BIT_PIN, BIT_ROBOT, BIT_TOP
 
 GEOM = mujoco.mjtGeom
 FIXTURE_NOMINAL = np.array([0.6815, 0.0, 0.015])
 """(3,) position of the U fixture in the base frame (FurnitureBench as used by ResiP)."""
 _FIXTURE_FRICTION = 0.15
+_STUD_FRICTION = 0.15
+GUARD_RADIUS_M = 0.009
+"""Radius of the capsule that stands for a stud where no thread is."""
 # PhysX averages part (0.15) and table (0.10) friction; MuJoCo takes the bench's by priority
 _BENCH_FRICTION = 0.125
 
@@ -191,3 +195,44 @@ def add_thread_pins(
             mass=0.0,
             **contact,
         )
+
+
+def add_stud(
+    body: mujoco.MjsBody, meshes: list[str], tip: float, turn: float, mass: float, timestep: float
+) -> None:
+    """Threaded stud of ``male_thread_meshes``.
+
+    Args:
+        body: Part that it belongs to.
+        meshes: Core and ridge.
+        tip: Height of its tip in the part's frame, m.
+        turn: Yaw of the thread in the part, rad.
+        mass: kg.
+        timestep: Physics step, s.
+    """
+    contact = contact_settings(timestep, _STUD_FRICTION)
+    for i, mesh in enumerate(meshes):
+        body.add_geom(
+            name=f"{body.name}_{mesh}",
+            type=GEOM.mjGEOM_MESH,
+            meshname=mesh,
+            pos=[0, 0, tip],
+            quat=matrix_to_quat_wxyz(rotation_z(np.array(turn))).tolist(),
+            rgba=[0.75, 0.72, 0.68, 1],
+            mass=mass if i == 0 else 0.0,
+            contype=0,
+            conaffinity=BIT_TOP | BIT_PIN,
+            **contact,
+        )
+    # the stud meets bench, fixture and fingers through one capsule: ridges meet threads only
+    body.add_geom(
+        name=f"{body.name}_guard",
+        type=GEOM.mjGEOM_CAPSULE,
+        fromto=[0, 0, tip + GUARD_RADIUS_M, 0, 0, tip + 0.020],
+        size=[GUARD_RADIUS_M, 0, 0],
+        mass=0.0,
+        group=3,
+        contype=0,
+        conaffinity=BIT_ROBOT | BIT_BENCH | BIT_FIXTURE,
+        **contact,
+    )

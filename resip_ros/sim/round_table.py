@@ -27,10 +27,12 @@ from resip_ros.sim.arm import BIT_BENCH, BIT_FIXTURE, BIT_LEG, BIT_PIN, BIT_ROBO
 from resip_ros.sim.parts import (
     FIXTURE_NOMINAL,
     GEOM,
+    GUARD_RADIUS_M,
     Thread,
     add_bench,
     add_fixture,
     add_mesh,
+    add_stud,
     add_thread_pins,
     contact_settings,
     male_thread_meshes,
@@ -61,7 +63,6 @@ and so a pair counts when it is tight. The torque that tightens the foot also ti
 """
 _PART_FRICTION = 0.15
 _TAP_DEPTH_M = 0.028
-_GUARD_RADIUS_M = 0.009
 _COLOUR = {
     "top": [0.72, 0.52, 0.34, 1],
     "leg": [0.93, 0.90, 0.84, 1],
@@ -171,38 +172,6 @@ def _add_bore(
     add_thread_pins(body, THREAD, f"{body.name}_pin", np.array([0.0, 0.0, mouth]), **pins)
 
 
-def _add_stud(
-    body: mujoco.MjsBody, meshes: list[str], tip: float, mass: float, timestep: float
-) -> None:
-    """Threaded stud with its tip at height ``tip``."""
-    contact = contact_settings(timestep, _PART_FRICTION)
-    for i, mesh in enumerate(meshes):
-        body.add_geom(
-            name=f"{body.name}_{mesh}",
-            type=GEOM.mjGEOM_MESH,
-            meshname=mesh,
-            pos=[0, 0, tip],
-            quat=matrix_to_quat_wxyz(rotation_z(np.array(STUD_TURN_RAD))).tolist(),
-            rgba=[0.75, 0.72, 0.68, 1],
-            mass=mass if i == 0 else 0.0,
-            contype=0,
-            conaffinity=BIT_TOP | BIT_PIN,
-            **contact,
-        )
-    # the stud meets bench, fixture and fingers through one capsule: ridges meet threads only
-    body.add_geom(
-        name=f"{body.name}_guard",
-        type=GEOM.mjGEOM_CAPSULE,
-        fromto=[0, 0, tip + _GUARD_RADIUS_M, 0, 0, tip + 0.020],
-        size=[_GUARD_RADIUS_M, 0, 0],
-        mass=0.0,
-        group=3,
-        contype=0,
-        conaffinity=BIT_ROBOT | BIT_BENCH | BIT_FIXTURE,
-        **contact,
-    )
-
-
 def _add_top(spec: mujoco.MjSpec, timestep: float) -> None:
     """Disc with a threaded bore in the middle."""
     body = _add_part(spec, "top")
@@ -239,7 +208,7 @@ def _add_leg(spec: mujoco.MjSpec, stud: list[str], timestep: float) -> None:
     plug = _prism(spec, "leg_plug", LEG_RADIUS_M, (LEG_SHOULDER_M, LEG_END_M - _TAP_DEPTH_M))
     _add_solid(body, plug, 0.0, timestep, contype=BIT_TOP, conaffinity=0)
     _add_bore(spec, body, LEG_RADIUS_M, _TAP_DEPTH_M, LEG_END_M, timestep)
-    _add_stud(body, stud, LEG_TIP_M, 0.15 * LEG_MASS_KG, timestep)
+    add_stud(body, stud, LEG_TIP_M, STUD_TURN_RAD, 0.15 * LEG_MASS_KG, timestep)
 
 
 def _add_foot(spec: mujoco.MjSpec, stud: list[str], timestep: float) -> None:
@@ -250,15 +219,15 @@ def _add_foot(spec: mujoco.MjSpec, stud: list[str], timestep: float) -> None:
     _add_solid(body, disc, 0.5 * FOOT_MASS_KG, timestep, contype=BIT_LEG | BIT_TOP)
     stem = _prism(spec, "foot_stem", LEG_RADIUS_M, (FOOT_DISC_M, FOOT_END_M))
     _add_solid(body, stem, 0.3 * FOOT_MASS_KG, timestep)
-    _add_stud(body, stud, FOOT_TIP_M, 0.2 * FOOT_MASS_KG, timestep)
+    add_stud(body, stud, FOOT_TIP_M, STUD_TURN_RAD, 0.2 * FOOT_MASS_KG, timestep)
 
 
 def foot_lean() -> float:
     """Angle of the foot's axis to the vertical when it rests on stud and rim, rad."""
     apothem = FOOT_RADIUS_M * np.cos(np.pi / SIDES)
-    length = -FOOT_TIP_M - _GUARD_RADIUS_M
+    length = -FOOT_TIP_M - GUARD_RADIUS_M
     return float(
-        np.arctan2(length, apothem) + np.arcsin(_GUARD_RADIUS_M / np.hypot(length, apothem))
+        np.arctan2(length, apothem) + np.arcsin(GUARD_RADIUS_M / np.hypot(length, apothem))
     )
 
 
