@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from resip_ros.core.geometry import matrix_to_quat_xyzw, rotation_z, rotvec_to_matrix
-from resip_ros.core.observation import build_state_observation
+from resip_ros.core.observation import build_state_observation, pose_in_goal
 from resip_ros.core.tasks import ONE_LEG, PEG_IN_HOLE, ROUND_TABLE
 from training.stages import STAGES, is_fallen, reached_stage, stage_names
 
@@ -93,6 +93,10 @@ def test_a_peg_turned_by_half_a_turn_is_inserted_as_well() -> None:
         poses["peg"] = np.concatenate([[0.0, 0.0, 0.015 + 0.008], rot])
         obs = build_state_observation(PEG_IN_HOLE, np.zeros(16), poses)
         assert STAGES[reached_stage(PEG_IN_HOLE, obs)] == "complete"
+        # of two goals at one place it is seen from the one it is turned like
+        np.testing.assert_allclose(
+            pose_in_goal(PEG_IN_HOLE, PEG_IN_HOLE.pairs[0], obs)[1], np.eye(3), atol=1e-9
+        )
 
 
 def test_only_a_leg_that_should_stand_counts_as_fallen() -> None:
