@@ -6,6 +6,7 @@ Letters: N simulations, b of them, K physics steps.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import mujoco
@@ -58,6 +59,10 @@ class Engine(Protocol):
         ...
 
 
+MakeEngine = Callable[[mujoco.MjModel, int, int], Engine]
+"""Makes an engine of a model, a number of simulations and a number of CPU threads."""
+
+
 class MujocoEngine:
     """Engine on CPU threads, double precision; the same state and controls give the same bits."""
 
@@ -87,11 +92,13 @@ class MujocoEngine:
         return record["qfrc_constraint"]
 
 
-def make_engine(name: str, model: mujoco.MjModel, num_envs: int, num_threads: int) -> Engine:
-    """Make N simulations of a model on an engine of ENGINES.
+def make_engine(
+    name: str | MakeEngine, model: mujoco.MjModel, num_envs: int, num_threads: int
+) -> Engine:
+    """Make N simulations of a model on an engine of ENGINES, or on one of the caller's own.
 
     Args:
-        name: "mujoco" or "warp".
+        name: "mujoco" or "warp", or what makes the engine.
         model: Compiled model.
         num_envs: N.
         num_threads: CPU threads of "mujoco".
@@ -100,6 +107,8 @@ def make_engine(name: str, model: mujoco.MjModel, num_envs: int, num_threads: in
         ConfigError: for an unknown engine, one that is not installed, or one that cannot
             simulate this model.
     """
+    if callable(name):
+        return name(model, num_envs, num_threads)
     if name == "mujoco":
         return MujocoEngine(model, num_envs, num_threads)
     if name == "warp":

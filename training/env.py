@@ -31,7 +31,7 @@ from resip_ros.core.tasks import get_task, pair_assembled
 from resip_ros.sim.arm import FINGER_CLOSED_TARGET_M, FINGER_JOINTS, joint_control
 from resip_ros.sim.initial_states import InitialState, sample_initial_state
 from resip_ros.sim.scene import build_scene
-from training.engine import make_engine
+from training.engine import MakeEngine, make_engine
 from training.env_types import Snapshot, StepResult
 from training.perturbation import Perturbation
 
@@ -59,7 +59,7 @@ class AssemblyEnv:
         pool_size: int = POOL_SIZE,
         config: ControlConfig | None = None,
         perturb: bool = False,
-        engine: str = "mujoco",
+        engine: str | MakeEngine = "mujoco",
     ) -> None:
         """Build the simulations; call reset before the first step.
 
@@ -73,7 +73,7 @@ class AssemblyEnv:
                 passes its own states instead.
             config: Control numbers; by default config/robots/fr3.yaml.
             perturb: Knock parts about during the episodes (training.perturbation).
-            engine: What steps the simulations: one of training.engine.ENGINES.
+            engine: What steps the simulations: one of training.engine.ENGINES, or what makes one.
         """
         if num_envs < 1:
             raise ConfigError(f"num_envs: got {num_envs}, expected at least 1")
