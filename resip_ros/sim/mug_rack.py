@@ -8,15 +8,24 @@ The two pegs and four places to hang follow ResiP's mug_rack, whose shapes are s
 plain: a stoneware mug of 0.275 kg (2.3 g/cm3), 80 mm wide, which the hand takes by the rim, and
 a rack of 3 kg, which slides when pushed with 3.7 N and topples above 6 N at the upper peg. Each
 peg has a valley and the handle a corner, both steeper than friction holds: a hanging mug has
-one place on a peg, either way round.
+one place on a peg, either way round. The mug is a parameter of the scene: a scanned one takes its
+place in a task of its own (docs/scans.md).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import mujoco
 import numpy as np
 
-from resip_ros.core.geometry import Array, matrix_to_quat_wxyz
+from resip_ros.core.geometry import (
+    Array,
+    matrix_to_quat_wxyz,
+    matrix_to_quat_xyzw,
+    rotvec_to_matrix,
+)
 from resip_ros.sim.arm import BIT_BENCH, BIT_FIXTURE, BIT_LEG, BIT_ROBOT, BIT_TOP
 from resip_ros.sim.parts import (
     FIXTURE_NOMINAL,
@@ -59,16 +68,83 @@ _SIDES = 12
 _PART_FRICTION = 0.15
 # N m s/rad: without it a mug let go upright still swings after 10 s; so it rests within 10 to 15 s
 _MUG_DAMPING = 2e-4
+_START_TILT_RAD = np.radians(40.0)
 _WOOD = [0.72, 0.52, 0.34, 1]
 _GLAZE = [0.30, 0.55, 0.80, 1]
 
 
-def add_mug_rack(spec: mujoco.MjSpec, timestep: float) -> None:
-    """Add bench, fixture and parts to a spec whose world frame is the robot base."""
-    add_bench(spec, timestep)
-    add_fixture(spec, timestep)
-    _add_rack(spec, timestep)
-    _add_mug(spec, timestep)
+@dataclass(frozen=True)
+class Mug:
+    """What rack and operator need to know of a mug, in the mug's frame."""
+
+    mass_kg: float
+    radius_m: float
+    """Of the middle of the wall at the rim."""
+    rim_m: float
+    """Height of the rim above the origin."""
+    foot_m: float
+    """Height of the origin above the bench when the mug stands."""
+    hole_m: float
+    """Distance of the middle of the handle's hole from the axis."""
+
+    @property
+    def nominal_pos(self) -> Array:
+        """(3,) m, world frame, before the impulses."""
+        return np.array([*MUG_NOMINAL[:2], self.foot_m])
+
+
+OUR_MUG = Mug(
+    mass_kg=MUG_MASS_KG,
+    radius_m=MUG_RADIUS_M,
+    rim_m=MUG_HALF_HEIGHT_M,
+    foot_m=MUG_HALF_HEIGHT_M,
+    hole_m=HOLE_M,
+)
+
+
+def rack_scene(mug: Mug, add_mug: Callable[[mujoco.MjSpec, float], None]) -> TaskScene:
+    """Scene of bench, fixture, rack and a mug.
+
+    Args:
+        mug: Its measures.
+        add_mug: Adds the body "mug" with a free joint of that name, given the time step in s.
+    """
+
+    def add(spec: mujoco.MjSpec, timestep: float) -> None:
+        add_bench(spec, timestep)
+        add_fixture(spec, timestep)
+        _add_rack(spec, timestep)
+        add_mug(spec, timestep)
+        spec.joint("mug").damping[:] = [_MUG_DAMPING, 0.0, 0.0]
+
+    def nominal_poses() -> dict[str, tuple[Array, Array]]:
+        return {
+            "rack": (RACK_NOMINAL.copy(), np.eye(3)),
+            "mug": (mug.nominal_pos, MUG_NOMINAL_ROT.copy()),
+        }
+
+    return TaskScene(
+        add=add, nominal_poses=nominal_poses, scatter=_scatter(mug), fixture_pos=FIXTURE_NOMINAL
+    )
+
+
+def rough_goals(mug: Mug) -> dict[str, tuple[tuple[float, ...], ...]]:
+    """Goal poses before they are known: the valley of each peg in the middle of the hole.
+
+    From there, handle up, a mug swings to where it hangs; ``training.settle`` says where. Order as
+    in ``core.tasks.MUG_RACK``: lower and upper peg, opening away from the robot, then towards it.
+
+    Returns:
+        ``positions`` (m) and ``rotations`` (quaternions xyzw) of the mug in the rack's frame.
+    """
+    away = rotvec_to_matrix(np.array([0.0, _START_TILT_RAD, 0.0])) @ MUG_NOMINAL_ROT
+    positions, rotations = [], []
+    for rot in (away, np.diag([-1.0, -1.0, 1.0]) @ away):
+        for valley in VALLEYS_M:
+            pos = np.array([0.0, PEG_Y_M[1], valley]) - rot @ np.array([mug.hole_m, 0.0, 0.0])
+            positions.append(tuple(pos.tolist()))
+            rotations.append(tuple(matrix_to_quat_xyzw(rot).tolist()))
+    return {"positions": tuple(positions), "rotations": tuple(rotations)}
 
 
 def _add_rack(spec: mujoco.MjSpec, timestep: float) -> None:
@@ -117,8 +193,7 @@ def _add_mug(spec: mujoco.MjSpec, timestep: float) -> None:
         pos=MUG_NOMINAL.tolist(),
         quat=matrix_to_quat_wxyz(MUG_NOMINAL_ROT).tolist(),
     )
-    joint = body.add_freejoint(name="mug")
-    joint.damping[:] = [_MUG_DAMPING, 0.0, 0.0]
+    body.add_freejoint(name="mug")
     shared = {
         "rgba": _GLAZE,
         "contype": BIT_LEG,
@@ -165,25 +240,12 @@ def _add_mug(spec: mujoco.MjSpec, timestep: float) -> None:
         )
 
 
-def nominal_poses() -> dict[str, tuple[Array, Array]]:
-    """Part name to position (3,) m and R (3, 3) before the impulses."""
-    return {
-        "rack": (RACK_NOMINAL.copy(), np.eye(3)),
-        "mug": (MUG_NOMINAL.copy(), MUG_NOMINAL_ROT.copy()),
-    }
-
-
-def _scatter() -> dict[str, Scatter]:
+def _scatter(mug: Mug) -> dict[str, Scatter]:
     rack = RACK_MASS_KG / 3 * float(BASE_HALF_M[:2] @ BASE_HALF_M[:2])
     return {
         "rack": Scatter(RACK_MASS_KG, rack, 70.0, 150.0),
-        "mug": Scatter(MUG_MASS_KG, MUG_MASS_KG * MUG_RADIUS_M**2, 14.0, 10.0),
+        "mug": Scatter(mug.mass_kg, mug.mass_kg * mug.radius_m**2, 14.0, 10.0),
     }
 
 
-SCENE = TaskScene(
-    add=add_mug_rack,
-    nominal_poses=nominal_poses,
-    scatter=_scatter(),
-    fixture_pos=FIXTURE_NOMINAL,
-)
+SCENE = rack_scene(OUR_MUG, _add_mug)
