@@ -15,7 +15,7 @@ from resip_ros.core.config import ControlConfig
 from resip_ros.core.errors import ResipError
 from resip_ros.core.geometry import Array, matrix_to_quat_wxyz
 from resip_ros.core.tasks import TaskSpec
-from resip_ros.sim.arm import FINGER_JOINTS, HAND_ACTUATOR, joint_control
+from resip_ros.sim.arm import BIT_ROBOT, FINGER_JOINTS, HAND_ACTUATOR, joint_control
 from resip_ros.sim.task_scene import TaskScene, get_randomness, get_scene
 
 _SETTLE_S = 1.0
@@ -45,7 +45,8 @@ def sample_initial_state(
 ) -> InitialState:
     """Initial state number ``index`` of ``seed``.
 
-    Draws again when a part does not come to rest on the bench within reach.
+    Draws again when a part does not come to rest on the bench within reach, or the arm touches
+    anything.
 
     Raises:
         ConfigError: for an unknown randomness.
@@ -66,7 +67,7 @@ def sample_initial_state(
         _apply_impulses(model, data, scene.sample_velocities(randomness, rng))
         mujoco.mj_step(model, data, round(_SETTLE_S / model.opt.timestep))
         parts = {name: data.joint(name).qpos.copy() for name in task.parts}
-        if _is_settled(data, scene, parts):
+        if _is_settled(data, scene, parts) and not _arm_touches(model, data):
             return InitialState(joints, parts, mocap_pos)
     raise ResipError(
         f"{task.name}: no settled initial state in {_ATTEMPTS} draws (seed {seed}, index "
@@ -111,3 +112,7 @@ def _is_settled(data: mujoco.MjData, scene: TaskScene, parts: dict[str, Array]) 
     positions = np.array([pose[:3] for pose in parts.values()])
     inside = ((positions > scene.parts_low) & (positions < scene.parts_high)).all()
     return bool(inside and max(speeds) < _AT_REST)
+
+
+def _arm_touches(model: mujoco.MjModel, data: mujoco.MjData) -> bool:
+    return bool((model.geom_contype[data.contact.geom] & BIT_ROBOT).any())

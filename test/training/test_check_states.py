@@ -39,6 +39,15 @@ def test_a_part_inside_another_is_found(monkeypatch: pytest.MonkeyPatch) -> None
         check(CheckSettings("peg_in_hole", states=1))
 
 
+def test_no_start_has_the_hand_in_the_rack() -> None:
+    """At med some joint offsets put a finger or the hand up to 5 mm into the upper peg."""
+    config, task = load_control_config(), get_task("mug_rack")
+    model = build_scene("mug_rack", config).compile()
+    for index in (108, 278, 373):
+        state = sample_initial_state(model, task, config, "med", 0, index)
+        assert measure_overlap(model, state, config.gripper_max_width_m / 2) < 2e-5
+
+
 def test_bad_counts_and_names_are_refused() -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         check(CheckSettings("one_leg", states=0))
