@@ -11,7 +11,7 @@ from setuptools import find_packages, setup
 
 PACKAGE = "resip_ros"
 ROOT = Path(__file__).parent
-NODES = ("sim_world", "camera", "base_policy", "residual_policy", "franka_bridge")
+NODES = ("recorder", "sim_world", "camera", "base_policy", "residual_policy", "franka_bridge")
 
 RUNTIME = [
     "franky-control>=2.0,<2.1",
@@ -19,12 +19,14 @@ RUNTIME = [
     "imageio>=2.34,<3",
     "imageio-ffmpeg>=0.5,<1",
     "matplotlib>=3.8,<4",
+    "mcap>=1.6,<2",
     "mujoco==4.0.0",
     "numpy>=2.0,<3",
     "packaging>=23",
     "pillow>=10",
     "pyyaml>=6.0,<7",
     "rich>=13,<16",
+    "rosbags>=0.11.9,<0.12",
     "safetensors>=0.4,<1",
     # Exact: a looser requirement resolves to the newest release with its own set of CUDA wheels.
     "torch==2.13.0",
