@@ -82,9 +82,13 @@ COVERED_BY = {
     "training/provenance.py": "test/training/test_bc.py",
     "training/residual_checkpoint.py": "test/training/test_residual.py",
     "training/residual_report.py": "test/training/test_residual_env.py",
-    "training/residual_run.py": "test/training/test_residual.py",
+    "training/residual_method.py": "test/training/test_residual.py",
+    "training/rl_run.py": "test/training/test_residual.py",
+    "training/rl_settings.py": "test/training/test_residual.py",
+    "training/rl_command.py": "test/training/test_residual.py",
+    "training/offpolicy_trainer.py": "test/training/test_residual_env.py",
+    "training/ppo_trainer.py": "test/training/test_residual_env.py",
     "training/residual_settings.py": "test/training/test_residual.py",
-    "training/residual_trainers.py": "test/training/test_residual_env.py",
 }
 
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Residual PPO with the settings of ResiP's Tables VI and IX.
+"""PPO with the settings of ResiP's Tables VI, VII and IX: one core for three learners.
+
+ResiP corrects every step, ResiP-C a whole chunk, PPO-C fine-tunes a chunked policy itself and is
+held near the cloned one by a KL penalty. They differ by actor, environment and settings.
 
 Where the paper's own code differs from the paper or is wrong, this does what is right:
 
@@ -10,16 +13,20 @@ Where the paper's own code differs from the paper or is wrong, this does what is
   clipped, so that a success is worth about 5 by accident of the clip.
 - The first update has the full learning rate. There, the warm-up gives it zero.
 - KL is checked before a step is taken, not after the step that went too far.
+- The penalty is the KL divergence itself. There, it is a cross-entropy; and PPO-C's standard
+  deviation is learned, while here it stays as it is given.
 
 Sizes (envs, rollout length, epochs, minibatches) are parameters; the paper uses 1024 envs x one
 episode, 50 epochs, one minibatch.
 
-Shape letters: T rollout steps, N envs, D residual input dimension, A action dimension, B batch.
+Shape letters: T rollout steps, N envs, D input dimension, A dimension of what the actor answers
+(a residual, or a flattened chunk), B batch.
 """
 
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,9 +65,11 @@ class PPOConfig:
     value_coefficient: float = 1.0
     """Weight of the value loss (Table IX)."""
     log_std: float = -1.0
-    """Fixed log standard deviation of the residual before alpha (Table IX)."""
+    """Fixed log standard deviation of the actor, for a residual before alpha (Table IX)."""
+    kl_coefficient: float = 0.0
+    """Weight of KL(actor || cloned policy), for PPO-C (Table VII); a residual has no such."""
     hidden: int = 256
-    """Width of the two hidden layers of actor and critic (Table VI)."""
+    """Width of the two hidden layers of the critic and of a residual actor (Table VI)."""
     critic_bias: float = 0.25
     """Initial bias of the critic's head (Table VI)."""
 
@@ -73,6 +82,20 @@ class PPOConfig:
                 f"gamma must lie in (0, 1] and gae_lambda in [0, 1], got {self.gamma} and "
                 f"{self.gae_lambda}"
             )
+        if self.kl_coefficient < 0:
+            raise ConfigError(f"kl_coefficient must be at least 0, got {self.kl_coefficient}")
+
+
+def chunk_ppo() -> PPOConfig:
+    """The paper's settings for PPO-C (Table VII); its rollout is an episode of 8-step chunks."""
+    return PPOConfig(
+        rollout_steps=88,
+        epochs=1,
+        actor_lr=1e-4,
+        critic_lr=1e-4,
+        log_std=-4.0,
+        kl_coefficient=0.5,
+    )
 
 
 @dataclass
@@ -80,9 +103,9 @@ class Rollout:
     """T steps of N envs, float32 but for the flags."""
 
     inputs: np.ndarray
-    """(T, N, D) residual inputs."""
+    """(T, N, D) the actor's inputs."""
     actions: np.ndarray
-    """(T, N, A) unscaled residuals."""
+    """(T, N, A) what the actor answered: unscaled residuals, or plans."""
     rewards: np.ndarray
     """(T, N)."""
     terminated: np.ndarray
@@ -103,6 +126,18 @@ class Rollout:
             truncated=np.zeros((steps, num_envs), bool),
             bootstrap=np.zeros((steps, num_envs, input_dim), np.float32),
         )
+
+    def record(
+        self,
+        t: int,
+        reward: np.ndarray,
+        terminated: np.ndarray,
+        truncated: np.ndarray,
+        bootstrap: np.ndarray,
+    ) -> None:
+        """Write what step t led to: (N,) each, and inputs (N, D)."""
+        self.rewards[t], self.bootstrap[t] = reward, bootstrap
+        self.terminated[t], self.truncated[t] = terminated, truncated
 
 
 def compute_gae(
@@ -169,17 +204,43 @@ def _orthogonal_hidden(network: nn.Sequential) -> None:
             nn.init.zeros_(layer.bias)
 
 
-class PPOLearner:
-    """Gaussian actor with a zero head, so that training starts at the base, and a critic."""
+def gaussian_kl(mean: Tensor, reference: Tensor, log_std: float) -> Tensor:
+    """KL divergence of two Gaussians with means (B, A) and one standard deviation, averaged."""
+    return 0.5 * ((mean - reference) / math.exp(log_std)).square().sum(dim=-1).mean()
 
-    def __init__(self, config: PPOConfig, input_dim: int, action_dim: int, seed: int) -> None:
+
+def build_residual_learner(
+    config: PPOConfig, input_dim: int, action_dim: int, seed: int
+) -> PPOLearner:
+    """Learner of a residual (A,), whose actor starts at zero: training starts at the base."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        actor = build_residual_actor(input_dim, action_dim, (config.hidden, config.hidden))
+        _orthogonal_hidden(actor)
+    return PPOLearner(config, actor, input_dim, seed)
+
+
+class PPOLearner:
+    """Gaussian actor, critic, and for PPO-C the frozen policy the actor is held near."""
+
+    def __init__(self, config: PPOConfig, actor: nn.Module, input_dim: int, seed: int) -> None:
+        """Take over an actor.
+
+        Args:
+            config: Settings.
+            actor: Inputs (B, D) to the mean (B, A); with a `kl_coefficient`, a frozen copy of it
+                is the policy it is held near.
+            input_dim: D.
+            seed: Of the critic's weights, the noise and the order of samples.
+        """
         self.config = config
         self.generator = torch.Generator().manual_seed(seed)
+        self.actor = actor
+        self._reference = None
+        if config.kl_coefficient > 0:
+            self._reference = deepcopy(actor).requires_grad_(False)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.actor = build_residual_actor(
-                input_dim, action_dim, (config.hidden, config.hidden)
-            )
+            torch.manual_seed(seed + 1)
             head = nn.Linear(config.hidden, 1)
             nn.init.orthogonal_(head.weight, 0.25)
             nn.init.constant_(head.bias, config.critic_bias)
@@ -190,7 +251,6 @@ class PPOLearner:
                 nn.ReLU(),
                 head,
             )
-            _orthogonal_hidden(self.actor)
             _orthogonal_hidden(self.critic)
         self.optimiser = torch.optim.AdamW(
             [
@@ -204,12 +264,12 @@ class PPOLearner:
 
     @torch.no_grad()
     def act(self, inputs: np.ndarray) -> np.ndarray:
-        """Mean residual (N, A), unscaled."""
+        """Mean (N, A)."""
         return self.actor(torch.from_numpy(inputs)).numpy()
 
     @torch.no_grad()
     def sample(self, inputs: np.ndarray) -> np.ndarray:
-        """Residual (N, A) drawn from the policy, unscaled."""
+        """Actions (N, A) drawn from the policy."""
         mean = self.actor(torch.from_numpy(inputs))
         noise = torch.randn(mean.shape, generator=self.generator)
         return (mean + math.exp(self.config.log_std) * noise).numpy()
@@ -253,13 +313,14 @@ class PPOLearner:
         for _ in range(c.epochs):
             order = torch.randperm(len(returns), generator=self.generator)
             for index in order.chunk(c.minibatches):
-                log_prob = gaussian_log_prob(actions[index], self.actor(inputs[index]), c.log_std)
+                mean = self.actor(inputs[index])
+                log_prob = gaussian_log_prob(actions[index], mean, c.log_std)
                 log_ratio = log_prob - old_log_prob[index]
                 kl = float(approximate_kl(log_ratio.detach()))
                 if kl > c.target_kl:
                     break
                 policy_loss, value_loss = self._step(
-                    log_ratio, flat_advantages[index], inputs[index], returns[index]
+                    mean, log_ratio, flat_advantages[index], inputs[index], returns[index]
                 )
                 steps += 1
             if kl > c.target_kl:
@@ -292,14 +353,19 @@ class PPOLearner:
         self.updates = int(state["updates"])
 
     def _step(
-        self, log_ratio: Tensor, advantages: Tensor, inputs: Tensor, returns: Tensor
+        self, mean: Tensor, log_ratio: Tensor, advantages: Tensor, inputs: Tensor, returns: Tensor
     ) -> tuple[float, float]:
         c = self.config
         normalised = (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
         policy_loss = clipped_policy_loss(log_ratio, normalised, c.clip)
         value_loss = 0.5 * (self.critic(inputs)[:, 0] - returns).square().mean()
+        loss = policy_loss + c.value_coefficient * value_loss
+        if self._reference is not None:
+            with torch.no_grad():
+                reference = self._reference(inputs)
+            loss = loss + c.kl_coefficient * gaussian_kl(mean, reference, c.log_std)
         self.optimiser.zero_grad()
-        (policy_loss + c.value_coefficient * value_loss).backward()
+        loss.backward()
         parameters = [*self.actor.parameters(), *self.critic.parameters()]
         nn.utils.clip_grad_norm_(parameters, c.max_grad_norm)
         self.optimiser.step()

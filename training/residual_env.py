@@ -99,8 +99,48 @@ class ResidualStep:
     """Episodes that ended."""
 
 
+class StepListener(Protocol):
+    """Told of every step, for statistics."""
+
+    def record(self, step: ResidualStep, residual: np.ndarray) -> None:
+        """Take note of a step and of the learner's answer (N, A) that led to it."""
+        ...
+
+
+class DecisionEnv(Protocol):
+    """An assembly env with the frozen policy inside: `ResidualEnv` or `ChunkEnv`."""
+
+    num_envs: int
+    steps_per_action: int
+    """Env steps that an answer of the learner lasts."""
+    curriculum: Curriculum | None
+
+    @property
+    def inputs(self) -> np.ndarray:
+        """(N, D) the learner's input."""
+        ...
+
+    def reset(self, states: Any = None) -> np.ndarray:
+        """Start every env afresh; returns the learner's input."""
+        ...
+
+    def step(self, residual: np.ndarray, /) -> ResidualStep:
+        """Act on the learner's answers (N, A) and restart what finished."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What is needed to resume."""
+        ...
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from `state`."""
+        ...
+
+
 class ResidualEnv:
     """Vectorised env whose action is the residual; finished envs restart by themselves."""
+
+    steps_per_action = 1
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from resip_ros.core.results import wilson_interval
-from training.residual_env import EpisodeEnd, ResidualEnv, ResidualStep
+from training.residual_env import DecisionEnv, EpisodeEnd, ResidualStep
 
 WINDOW = 200
 """Episodes over which training success is averaged."""
@@ -39,7 +39,7 @@ class Evaluation:
 
 
 def evaluate(
-    env: ResidualEnv,
+    env: DecisionEnv,
     act: Callable[[np.ndarray], np.ndarray],
     states: Any = None,
     on_step: Callable[[int, int], None] | None = None,
@@ -48,7 +48,7 @@ def evaluate(
 
     Args:
         env: Without a curriculum.
-        act: Residual inputs (N, D) to unscaled residuals (N, A).
+        act: Inputs (N, D) to answers (N, A): unscaled residuals, or chunks.
         states: Initial states of all envs; new ones without it.
         on_step: Told the finished and the total number of episodes after each step.
     """

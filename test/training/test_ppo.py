@@ -15,6 +15,7 @@ from training.ppo import (
     PPOLearner,
     Rollout,
     approximate_kl,
+    build_residual_learner,
     clipped_policy_loss,
     compute_gae,
     cosine_factor,
@@ -81,14 +82,14 @@ def test_log_prob_and_kl():
 
 def test_cosine_schedule():
     assert [round(cosine_factor(p), 6) for p in (0, 0.5, 1, 2)] == [1, 0.5, 0, 0]
-    learner = PPOLearner(PPOConfig(), 3, 2, seed=0)
+    learner = build_residual_learner(PPOConfig(), 3, 2, seed=0)
     learner.set_progress(0.5)
     rates = [group["lr"] for group in learner.optimiser.param_groups]
     assert rates == pytest.approx([1.5e-4, 2.5e-3])
 
 
 def test_starts_at_the_base_with_the_papers_critic_bias():
-    learner = PPOLearner(PPOConfig(), 3, 2, seed=0)
+    learner = build_residual_learner(PPOConfig(), 3, 2, seed=0)
     inputs = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
     assert not learner.act(inputs).any()
     assert learner.critic[-1].bias.item() == 0.25
@@ -109,18 +110,18 @@ def bandit_rollout(learner: PPOLearner, rng: np.random.Generator) -> Rollout:
 
 def test_kl_stop_ends_the_epochs():
     config = PPOConfig(actor_lr=0.05, target_kl=0.05, hidden=32)
-    learner = PPOLearner(config, 1, 1, seed=0)
+    learner = build_residual_learner(config, 1, 1, seed=0)
     metrics = learner.update(bandit_rollout(learner, np.random.default_rng(0)))
     assert metrics["approximate_kl"] > 0.05
     assert 1 <= metrics["gradient_steps"] < 10
     # checked before a step is taken, not after the one that went too far
-    strict = PPOLearner(PPOConfig(target_kl=-1.0, hidden=32), 1, 1, seed=0)
+    strict = build_residual_learner(PPOConfig(target_kl=-1.0, hidden=32), 1, 1, seed=0)
     assert strict.update(bandit_rollout(strict, np.random.default_rng(0)))["gradient_steps"] == 0
 
 
 def test_learns_a_correction():
     config = PPOConfig(epochs=10, actor_lr=3e-3, hidden=32)
-    learner = PPOLearner(config, 1, 1, seed=0)
+    learner = build_residual_learner(config, 1, 1, seed=0)
     rng = np.random.default_rng(0)
     for _ in range(60):
         learner.update(bandit_rollout(learner, rng))
@@ -130,9 +131,9 @@ def test_learns_a_correction():
 
 def test_state_round_trip_continues_identically():
     rng = np.random.default_rng(0)
-    learner = PPOLearner(PPOConfig(epochs=3, hidden=16), 1, 1, seed=0)
+    learner = build_residual_learner(PPOConfig(epochs=3, hidden=16), 1, 1, seed=0)
     learner.update(bandit_rollout(learner, rng))
-    copy = PPOLearner(PPOConfig(epochs=3, hidden=16), 1, 1, seed=9)
+    copy = build_residual_learner(PPOConfig(epochs=3, hidden=16), 1, 1, seed=9)
     copy.load_state(deepcopy(learner.state()))
     rollouts = [bandit_rollout(each, np.random.default_rng(5)) for each in (learner, copy)]
     metrics = [

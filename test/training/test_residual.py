@@ -24,8 +24,9 @@ from resip_ros.policy.sampler import SamplerSpec
 from training.env import AssemblyEnv
 from training.residual import main
 from training.residual_env import ResidualEnv
-from training.residual_run import Run
+from training.residual_method import ResidualMethod
 from training.residual_settings import Args
+from training.rl_run import Run
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +175,9 @@ def test_exported_residual_corrects_as_the_env_did(tiny_base, tmp_path, short_ep
     """What was trained is what runs: the loaded bundle gives the training env's net action."""
     arguments = command(tiny_base, tmp_path, "offpolicy", 40)
     assert main(arguments) == 0
-    session = Run(tyro.cli(Args, args=[*arguments, "--resume"]), Console(quiet=True))
+    args = tyro.cli(Args, args=[*arguments, "--resume"])
+    console = Console(quiet=True)
+    session = Run(args, ResidualMethod(args, console), console)
     session.close()
     base = load_base(tiny_base)
     residual = load_residual(tmp_path / "residual", base)

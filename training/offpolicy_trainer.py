@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the two residual learners use the environment: one `advance` interface for both.
+"""How the off-policy learner uses the environment.
 
-The off-policy learner runs beside the simulation: a thread draws batches and updates, while the
+It runs beside the simulation: a thread draws batches and updates, while the
 main thread plans, simulates and stores. MuJoCo's batch and torch release the interpreter lock in
 their work, so that the two use two cores without a second process. A lock guards the replay;
 acting reads a published copy of the actor. Which updates fall between which steps then depends
@@ -14,29 +14,21 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
 from training.offpolicy import OffPolicyConfig, OffPolicyLearner, exploration_std
-from training.ppo import PPOConfig, PPOLearner, Rollout
 from training.replay import Replay
-from training.residual_env import ResidualEnv, ResidualStep
-
-
-class StepListener(Protocol):
-    """Told of every step, for statistics."""
-
-    def record(self, step: ResidualStep, residual: np.ndarray) -> None:
-        """Take note of a step and of the unscaled residual that led to it."""
-        ...
+from training.residual_env import ResidualEnv, StepListener
 
 
 class OffPolicyTrainer:
     """Replay, prefill, exploration and the learner's schedule."""
 
     bound = "tanh"
+    has_replay = True
 
     def __init__(
         self,
@@ -209,72 +201,3 @@ class _LearnerThread:
                     time.sleep(0.002)
         except Exception as error:  # noqa: BLE001 - handed to the main thread, which raises it
             self._error = error
-
-
-class PPOTrainer:
-    """Rollouts and updates of PPO."""
-
-    bound = "none"
-
-    def __init__(
-        self,
-        config: PPOConfig,
-        env: ResidualEnv,
-        action_dim: int,
-        seed: int,
-        listener: StepListener,
-    ) -> None:
-        self.config = config
-        self.env = env
-        self.listener = listener
-        input_dim = env.inputs.shape[1]
-        self.learner = PPOLearner(config, input_dim, action_dim, seed)
-        self.steps = 0
-        self.metrics: dict[str, float] = {}
-        self.prefilling = False
-        self._rollout = Rollout.empty(config.rollout_steps, env.num_envs, input_dim, action_dim)
-
-    @property
-    def updates(self) -> int:
-        """Rollouts learned from so far."""
-        return self.learner.updates
-
-    @property
-    def actor(self) -> torch.nn.Module:
-        """Network to export."""
-        return self.learner.actor
-
-    def advance(self, progress: float) -> None:
-        """Collect one rollout and learn from it."""
-        rollout = self._rollout
-        for t in range(self.config.rollout_steps):
-            rollout.inputs[t] = self.env.inputs
-            rollout.actions[t] = self.learner.sample(self.env.inputs)
-            step = self.env.step(rollout.actions[t])
-            rollout.rewards[t] = step.reward
-            rollout.terminated[t] = step.terminated
-            rollout.truncated[t] = step.truncated
-            rollout.bootstrap[t] = step.bootstrap
-            self.steps += self.env.num_envs
-            self.listener.record(step, rollout.actions[t])
-        self.learner.set_progress(progress)
-        self.metrics = self.learner.update(rollout)
-
-    def act_deterministic(self, inputs: np.ndarray) -> np.ndarray:
-        """Mean residual (N, A), unscaled."""
-        return self.learner.act(inputs)
-
-    def state(self) -> dict[str, Any]:
-        """Everything but the envs' states."""
-        return {"learner": self.learner.state(), "steps": self.steps}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from `state`."""
-        self.learner.load_state(state["learner"])
-        self.steps = state["steps"]
-
-    def close(self) -> None:
-        """Nothing runs beside the main thread."""
-
-
-Trainer = OffPolicyTrainer | PPOTrainer

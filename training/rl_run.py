@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A residual training run: environments, learner, evaluations, checkpoints, export."""
+"""A reinforcement learning run: environments, learner, evaluations, checkpoints, export.
+
+What is learned, and what it is exported as, is a `Method`: `training.residual_method` and
+`training.baseline_methods`.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,16 +19,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from resip_ros.core.errors import ConfigError
-from resip_ros.core.paths import models_dir
 from resip_ros.core.results import write_json_atomically
-from resip_ros.policy.bundle import load_base, save_residual
-from resip_ros.policy.card import Provenance, ResidualCard, Success
-from resip_ros.policy.runtime import BasePolicy, residual_input
-from training.curriculum import Curriculum
+from resip_ros.policy.bundle import load_base
+from resip_ros.policy.card import Provenance, Success
+from resip_ros.policy.runtime import BasePolicy
 from training.env import AssemblyEnv, Snapshot
 from training.provenance import describe_command, describe_commit
 from training.residual_checkpoint import load_checkpoint, save_checkpoint
-from training.residual_env import ResidualEnv
+from training.residual_env import DecisionEnv, StepListener
 from training.residual_report import (
     RunHistory,
     TrainingWindow,
@@ -34,30 +35,97 @@ from training.residual_report import (
     format_evaluation,
     format_training,
 )
-from training.residual_settings import Args, check_settings
-from training.residual_trainers import OffPolicyTrainer, PPOTrainer, Trainer
-from training.stages import is_fallen
+from training.rl_settings import RunArgs
 
 # Far from the small numbers that people pass as seeds of evaluations.
 TRAINING_SEED = 100_000
 EVALUATION_SEED = 200_000
 
+Act = Callable[[np.ndarray], np.ndarray]
+"""Inputs (N, D) to answers (N, A)."""
+
+
+class Trainer(Protocol):
+    """A learner and its schedule."""
+
+    steps: int
+    metrics: dict[str, float]
+    has_replay: bool
+
+    @property
+    def updates(self) -> int:
+        """Updates so far."""
+        ...
+
+    @property
+    def actor(self) -> torch.nn.Module:
+        """Network to evaluate and to export."""
+        ...
+
+    @property
+    def prefilling(self) -> bool:
+        """Acting without learning yet."""
+        ...
+
+    def advance(self, progress: float) -> None:
+        """Act and learn; progress is the fraction of the run that is done."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Everything but replay and envs."""
+        ...
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from `state`."""
+        ...
+
+    def save_replay(self, path: Path) -> None:
+        """Write the replay, if it has one."""
+        ...
+
+    def load_replay(self, path: Path) -> None:
+        """Read what `save_replay` wrote."""
+        ...
+
+    def close(self) -> None:
+        """Stop what runs beside the main thread."""
+        ...
+
+
+class Method(Protocol):
+    """What is learned around a base policy."""
+
+    base: BasePolicy
+
+    def wrap(self, env: AssemblyEnv, seed: int, training: bool) -> DecisionEnv:
+        """Put the base inside an env; stored starts are for training only."""
+        ...
+
+    def build_trainer(self, env: Any, listener: StepListener) -> Trainer:
+        """Learner in an env that `wrap` made."""
+        ...
+
+    def build_act(self, env: Any, actor: torch.nn.Module) -> Act:
+        """Deterministic answers of a frozen copy of the actor in an evaluation env."""
+        ...
+
+    def export(self, actor: torch.nn.Module, provenance: Provenance) -> None:
+        """Write the bundle."""
+        ...
+
 
 class Run:
     """A training run: environments, learner, evaluations, checkpoints."""
 
-    def __init__(self, args: Args, console: Console) -> None:
-        """Load the base and build everything; resumes if asked to."""
+    def __init__(self, args: RunArgs, method: Method, console: Console) -> None:
+        """Build everything; resumes if asked to."""
         self.args = args
+        self.method = method
+        self.base = method.base
         self.console = console
-        self.base = load_base(args.base or models_dir() / args.task / "base")
-        if self.base.card.task != args.task:
-            raise ConfigError(
-                f"base bundle is for task {self.base.card.task}, --task is {args.task}"
-            )
         saved, replay_path = load_checkpoint(args.run_folder) if args.resume else (None, None)
         if saved is not None:
-            check_settings(args, self.base.card.weights_hash, saved["settings"])
+            args.check_resume(self.base.card.weights_hash, saved["settings"])
         elif (args.run_folder / "latest").exists():
             raise ConfigError(
                 f"{args.run_folder} holds a checkpoint of an earlier run; continue it with "
@@ -66,7 +134,7 @@ class Run:
         self.resumes = 0 if saved is None else saved["resumes"] + 1
         self.window = TrainingWindow()
         self.env = self._build_training_env()
-        self.trainer = self._build_trainer()
+        self.trainer = method.build_trainer(self.env, self.window)
         self.evaluations: list[dict[str, Any]] = []
         self.best: dict[str, torch.Tensor] | None = None
         self.best_index = -1
@@ -74,7 +142,7 @@ class Run:
         if saved is not None:
             self._load(saved, replay_path)
         self.history = RunHistory(args.run_folder)
-        self._eval_env: ResidualEnv | None = None
+        self._eval_env: DecisionEnv | None = None
         self._eval_states: Any = None
         self._began = time.monotonic()
 
@@ -98,7 +166,7 @@ class Run:
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         due = {"log": self.seconds, "checkpoint": self.seconds, "eval": self.seconds}
         with Progress(*columns, console=self.console, transient=True) as bar:
-            job = bar.add_task("residual", total=1.0)
+            job = bar.add_task("training", total=1.0)
             while self.progress < 1 and not stop():
                 self.trainer.advance(self.progress)
                 bar.update(job, completed=min(self.progress, 1.0))
@@ -130,11 +198,7 @@ class Run:
         assert self._eval_env is not None
         actor = deepcopy(self.trainer.actor)  # the learner goes on meanwhile
 
-        @torch.no_grad()
-        def act(inputs: np.ndarray) -> np.ndarray:
-            output = actor(torch.from_numpy(inputs))
-            return (output.tanh() if self.trainer.bound == "tanh" else output).numpy()
-
+        act = self.method.build_act(self._eval_env, actor)
         result = evaluate(self._eval_env, act, self._eval_states)
         steps = self.trainer.steps
         figures = {"updates": self.trainer.updates, **evaluation_figures(result)}
@@ -165,7 +229,7 @@ class Run:
             "best_index": self.best_index,
         }
         trainer = self.trainer
-        save_replay = trainer.save_replay if isinstance(trainer, OffPolicyTrainer) else None
+        save_replay = trainer.save_replay if trainer.has_replay else None
         save_checkpoint(self.args.run_folder, state, trainer.steps, save_replay)
 
     def finish(self, interrupted: bool) -> dict[str, Any]:
@@ -180,7 +244,7 @@ class Run:
         evaluations = self.evaluations
         metrics = {
             "task": self.args.task,
-            "algo": self.args.algo,
+            "algo": self.args.stored("")["algo"],
             "bundle": str(self.args.bundle),
             "interrupted": interrupted,
             "env_steps": self.trainer.steps,
@@ -206,11 +270,9 @@ class Run:
         self.trainer.close()
         self.history.close()
 
-    def _build_residual_env(
-        self, num_envs: int, seed: int, pool_size: int, with_curriculum: bool
-    ) -> ResidualEnv:
-        args, base = self.args, self.base
-        env = AssemblyEnv(
+    def _build_env(self, num_envs: int, seed: int, pool_size: int) -> AssemblyEnv:
+        args = self.args
+        return AssemblyEnv(
             args.task,
             num_envs,
             randomness=args.randomness,
@@ -219,50 +281,25 @@ class Run:
             pool_size=pool_size,
         )
 
-        def build_input(obs: np.ndarray, action: np.ndarray) -> np.ndarray:
-            return residual_input(base.task, base.normalizer, obs, action, args.relative_features)
-
-        curriculum = Curriculum(args.curriculum, env, seed) if with_curriculum else None
-
-        def is_hopeless(obs: np.ndarray, t: np.ndarray) -> np.ndarray:
-            return is_fallen(base.task, obs, t)
-
-        return ResidualEnv(env, base, build_input, args.alpha, seed, curriculum, is_hopeless)
-
-    def _build_training_env(self) -> ResidualEnv:
+    def _build_training_env(self) -> DecisionEnv:
         args = self.args
         seed = TRAINING_SEED + 1000 * args.seed + self.resumes
-        offpolicy = args.algo == "offpolicy"
-        env = self._build_residual_env(args.envs, seed, min(4 * args.envs, 256), offpolicy)
-        env.env.episode_steps = args.episode_steps or env.env.episode_steps
-        env.reset()
-        half = args.alpha * 0.5 * (base_range(self.base))
-        x, y, z = 1000 * half[:3]
-        self.console.print(
-            f"alpha {args.alpha} is {x:.1f}, {y:.1f}, {z:.1f} mm in x, y, z and at most "
-            f"{half[3:9].max():.2f} in a rotation entry"
-        )
-        return env
+        env = self._build_env(args.envs, seed, min(4 * args.envs, 256))
+        env.episode_steps = args.episode_steps or env.episode_steps
+        wrapped = self.method.wrap(env, seed, training=True)
+        wrapped.reset()
+        return wrapped
 
     def _build_evaluation_env(self) -> None:
         args = self.args
         seed = EVALUATION_SEED + args.seed
-        self._eval_env = self._build_residual_env(args.eval_episodes, seed, 1, False)
-        assembly = self._eval_env.env
-        assert isinstance(assembly, AssemblyEnv)
-        self._eval_states = assembly.initial_states(list(range(args.eval_episodes)))
-
-    def _build_trainer(self) -> Trainer:
-        args, dim = self.args, self.base.normalizer.action_dim
-        if args.algo == "ppo":
-            return PPOTrainer(args.ppo, self.env, dim, args.seed, self.window)
-        most = args.offpolicy.target_max * len(self.base.task.pairs)
-        config = replace(args.offpolicy, target_max=most)
-        return OffPolicyTrainer(config, self.env, dim, args.seed, self.window, args.parallel)
+        env = self._build_env(args.eval_episodes, seed, 1)
+        self._eval_env = self.method.wrap(env, seed, training=False)
+        self._eval_states = env.initial_states(list(range(args.eval_episodes)))
 
     def _load(self, saved: dict[str, Any], replay_path: Path | None) -> None:
         self.trainer.load_state(saved["trainer"])
-        if isinstance(self.trainer, OffPolicyTrainer) and replay_path is not None:
+        if self.trainer.has_replay and replay_path is not None:
             self.trainer.load_replay(replay_path)
         self.env.load_state(saved["env"])
         if self.env.curriculum is not None:
@@ -273,40 +310,34 @@ class Run:
         self.seconds_before = saved["seconds"]
 
     def _export(self, weights: dict[str, torch.Tensor]) -> None:
-        args, base = self.args, self.base
         actor = deepcopy(self.trainer.actor)
         actor.load_state_dict(weights)
-        hidden = (args.ppo if args.algo == "ppo" else args.offpolicy).hidden
         # A success that chose among several evaluations is no measurement: leave it open.
-        single = len(self.evaluations) == 1 or args.ship == "last"
+        single = len(self.evaluations) == 1 or self.args.ship == "last"
         last = self.evaluations[-1] if self.evaluations and single else None
         success = None
         if last is not None:
             interval = (float(last["ci95"][0]), float(last["ci95"][1]))
-            success = Success(last["n"], last["successes"], interval, args.randomness)
-        card = ResidualCard(
-            task=args.task,
-            rate_hz=base.card.rate_hz,
-            observation=base.card.observation,
-            action=base.card.action,
-            base_hash=base.card.weights_hash,
-            hidden=(hidden, hidden),
-            alpha=args.alpha,
-            bound=self.trainer.bound,
-            relative_features=args.relative_features,
-            provenance=Provenance(
-                command=describe_command(),
-                git_commit=describe_commit(),
-                data_hash=base.card.provenance.data_hash,
-                gradient_steps=self.trainer.updates,
-                env_steps=self.trainer.steps,
-                seed=args.seed,
-                success=success,
-            ),
+            success = Success(last["n"], last["successes"], interval, self.args.randomness)
+        provenance = Provenance(
+            command=describe_command(),
+            git_commit=describe_commit(),
+            data_hash=self.base.card.provenance.data_hash,
+            gradient_steps=self.trainer.updates,
+            env_steps=self.trainer.steps,
+            seed=self.args.seed,
+            success=success,
         )
-        save_residual(args.bundle, card, base.normalizer, actor)
+        self.method.export(actor, provenance)
 
 
-def base_range(base: BasePolicy) -> np.ndarray:
-    """(A,) range of the demonstrated actions, SI."""
-    return base.normalizer.action_max - base.normalizer.action_min
+def load_base_of(args: RunArgs) -> BasePolicy:
+    """Base of a run.
+
+    Raises:
+        ConfigError: when it is for another task.
+    """
+    base = load_base(args.base_folder)
+    if base.card.task != args.task:
+        raise ConfigError(f"base bundle is for task {base.card.task}, --task is {args.task}")
+    return base

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the command lines of all reinforcement learners have in common."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from resip_ros.core.errors import CheckpointMismatch, ConfigError
+from resip_ros.core.paths import models_dir
+
+
+@dataclass(frozen=True)
+class RunArgs:
+    """Steps and minutes count over all resumes, whichever ends first."""
+
+    fixed: ClassVar[tuple[str, ...]] = (
+        "task", "algo", "base_hash", "envs", "randomness", "seed"
+    )  # fmt: skip
+    """What shapes the stored arrays or the meaning of the data may not change half way."""
+
+    task: str = "one_leg"
+    """Task, as in its base bundle."""
+    base: Path | None = None
+    """Base bundle; by default models/TASK/base."""
+    out: Path | None = None
+    """Bundle to write."""
+    run_dir: Path | None = None
+    """Checkpoints and logs; by default under out/."""
+    steps: int | None = None
+    """Env steps of the whole run, over all envs."""
+    minutes: float | None = None
+    """Wall minutes of the whole run, evaluations included."""
+    resume: bool = False
+    """Continue from the newest checkpoint in --run-dir."""
+    envs: int = 64
+    """Simulations side by side."""
+    num_threads: int | None = None
+    """CPU threads of the physics; by default all cores, less one for a parallel learner."""
+    randomness: str = "low"
+    """Spread of the initial states."""
+    episode_steps: int | None = None
+    """Training episodes are cut off after this many steps, their value bootstrapped; by default
+    the task's limit, which evaluations always use."""
+    seed: int = 0
+    """Seed of the run."""
+    eval_minutes: float = 10.0
+    """Minutes between evaluations; there is always one at the end."""
+    eval_episodes: int = 64
+    """Episodes per evaluation, one per simulation."""
+    checkpoint_minutes: float = 5.0
+    """Minutes between checkpoints."""
+    log_seconds: float = 20.0
+    """Seconds between progress lines."""
+    ship: Literal["best", "last"] = "best"
+    """Export the actor of the best evaluation (a later one wins a tie) or the last actor."""
+
+    def __post_init__(self) -> None:
+        """Check what would fail late."""
+        if self.steps is None and self.minutes is None:
+            raise ConfigError("no end of the run given; pass --steps or --minutes")
+        if self.num_threads is not None and self.num_threads < 1:
+            raise ConfigError(f"num_threads must be at least 1, got {self.num_threads}")
+        if self.envs < 1 or self.eval_episodes < 1:
+            raise ConfigError("envs and eval_episodes must be at least 1")
+        if self.episode_steps is not None and self.episode_steps < 1:
+            raise ConfigError(f"episode_steps must be at least 1, got {self.episode_steps}")
+
+    @property
+    def base_folder(self) -> Path:
+        """The base bundle."""
+        return self.base or models_dir() / self.task / "base"
+
+    @property
+    def learns_beside(self) -> bool:
+        """Whether the learner takes a core of its own."""
+        return False
+
+    @property
+    def physics_threads(self) -> int:
+        """CPU threads of the physics."""
+        return self.num_threads or max(1, len(os.sched_getaffinity(0)) - self.learns_beside)
+
+    @property
+    def run_folder(self) -> Path:
+        """Where checkpoints and logs go."""
+        raise NotImplementedError
+
+    @property
+    def bundle(self) -> Path:
+        """Where the result goes."""
+        raise NotImplementedError
+
+    def stored(self, base_hash: str) -> dict[str, Any]:
+        """What a checkpoint and metrics.json keep of the settings."""
+        return {
+            "task": self.task,
+            "base_hash": base_hash,
+            "envs": self.envs,
+            "randomness": self.randomness,
+            "episode_steps": self.episode_steps,
+            "seed": self.seed,
+            "eval_episodes": self.eval_episodes,
+        }
+
+    def check_resume(self, base_hash: str, saved: dict[str, Any]) -> None:
+        """Compare these settings with those that a checkpoint was made with.
+
+        Raises:
+            CheckpointMismatch: when one differs that must not.
+        """
+        now = self.stored(base_hash)
+        for name in self.fixed:
+            if now[name] != saved[name]:
+                raise CheckpointMismatch(
+                    f"cannot resume {self.run_folder}: {name} is {now[name]!r}, the run has "
+                    f"{saved[name]!r}; pass that or start anew with another --run-dir"
+                )
