@@ -20,11 +20,12 @@ import numpy as np
 import tyro
 from rich.progress import track
 
+from resip_ros.core.arms import Arm
 from resip_ros.core.config import load_control_config
 from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.results import write_json_atomically
 from resip_ros.core.tasks import get_task
-from resip_ros.sim.arm import FINGER_JOINTS
+from resip_ros.sim.arm import find_arms
 from resip_ros.sim.initial_states import InitialState, sample_initial_state
 from resip_ros.sim.scene import build_scene
 
@@ -50,19 +51,24 @@ class CheckSettings:
     """File to write the figures to."""
 
 
-def measure_overlap(model: mujoco.MjModel, state: InitialState, opening_m: float) -> float:
+def measure_overlap(
+    model: mujoco.MjModel,
+    state: InitialState,
+    opening_m: float,
+    arms: tuple[Arm, ...] = (Arm(),),
+) -> float:
     """Deepest overlap of two bodies in an initial state, m; 0 when nothing touches.
 
     Args:
         model: Scene of the state's task.
-        state: Arm, parts and fixture.
+        state: Arms, parts and fixture.
         opening_m: How far each finger is open, m.
+        arms: The task's.
     """
     data = mujoco.MjData(model)
-    for i, angle in enumerate(state.joints, start=1):
-        data.joint(f"fr3_joint{i}").qpos[0] = angle
-    for name in FINGER_JOINTS:
-        data.joint(name).qpos[0] = opening_m
+    where = find_arms(model, arms)
+    data.qpos[where.qpos] = state.joints.reshape(where.qpos.shape)
+    data.qpos[where.fingers] = opening_m
     for name, pose in state.part_qpos.items():
         data.joint(name).qpos[:] = pose
     data.mocap_pos[:] = state.mocap_pos
@@ -86,7 +92,7 @@ def check(settings: CheckSettings) -> dict[str, Any]:
         state = sample_initial_state(
             model, task, config, settings.randomness, settings.seed, index
         )
-        return measure_overlap(model, state, opening)
+        return measure_overlap(model, state, opening, task.arms)
 
     with ThreadPoolExecutor(settings.num_threads) as workers:
         found = workers.map(overlap, range(settings.states))

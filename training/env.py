@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The vectorised assembly environment: many simulations side by side, one step = 0.1 s.
+"""The vectorised assembly environment: many simulations side by side, at the task's rate.
 
 The robot's own command path (``core.control``) drives each simulated arm, behind the robot's
-own gate (``core.limits``): a refused action makes the arm stop, as on the bench. An episode
-in which a real FR3 would have reflexed, a part was thrown or the solver blew up is a failure.
-Letters: N environments, D observation, K physics steps per policy step.
+own gate (``core.limits``): a refused action makes the arm stop, as on the bench; where there are
+several, all of them, or what they hold between them would be torn. An episode in which a real
+FR3 would have reflexed, a part was thrown or the solver blew up is a failure.
+Letters: N environments, A arms, D observation, K physics steps per policy step.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from resip_ros.core.action import decode_action, encode_action
+from resip_ros.core.action import ACTION_DIM, decode_action, encode_action
+from resip_ros.core.arms import to_base_frames, to_task_frame
 from resip_ros.core.config import ControlConfig, load_control_config
 from resip_ros.core.control import CommandPath
 from resip_ros.core.errors import ConfigError
@@ -28,7 +30,7 @@ from resip_ros.core.observation import (
     observation_names,
 )
 from resip_ros.core.tasks import get_task, pair_assembled
-from resip_ros.sim.arm import FINGER_CLOSED_TARGET_M, FINGER_JOINTS, joint_control
+from resip_ros.sim.arm import FINGER_CLOSED_TARGET_M, find_arms, joint_control
 from resip_ros.sim.initial_states import InitialState, sample_initial_state
 from resip_ros.sim.scene import build_scene
 from training.engine import MakeEngine, make_engine
@@ -71,14 +73,14 @@ class AssemblyEnv:
             num_threads: CPU threads for physics.
             pool_size: Initial states that are settled once and drawn from; an evaluation
                 passes its own states instead.
-            config: Control numbers; by default config/robots/fr3.yaml.
+            config: Control numbers, at any rate; by default config/robots/fr3.yaml.
             perturb: Knock parts about during the episodes (training.perturbation).
             engine: What steps the simulations: one of training.engine.ENGINES, or what makes one.
         """
         if num_envs < 1:
             raise ConfigError(f"num_envs: got {num_envs}, expected at least 1")
         self.task = get_task(task_name)
-        self.config = config or load_control_config()
+        self.config = (config or load_control_config()).at_rate(self.task.rate_hz)
         self.num_envs = num_envs
         self.obs_dim = len(observation_names(self.task))
         self.episode_steps = self.task.episode_steps
@@ -92,9 +94,10 @@ class AssemblyEnv:
         self._qpos, self._qvel = self._engine.qpos, self._engine.qvel
         self._ctrl, self._mocap_pos = self._engine.ctrl, self._engine.mocap_pos
         self._qacc_warmstart = self._engine.qacc_warmstart
-        self._path = CommandPath(self.config, num_envs)
-        self._finger_target = np.zeros(num_envs)
-        self._torque = np.zeros((num_envs, 7))
+        arms = len(self.task.arms)
+        self._path = CommandPath(self.config, num_envs * arms)
+        self._finger_target = np.zeros((num_envs, arms))
+        self._torque = np.zeros((num_envs, arms, 7))
         self._paid = np.zeros((num_envs, len(self.task.pairs)), dtype=bool)
         self._index_model()
         self._perturbation = None
@@ -103,9 +106,7 @@ class AssemblyEnv:
 
     def _index_model(self) -> None:
         model = self.model
-        self._arm = np.array([model.joint(f"fr3_joint{i}").qposadr[0] for i in range(1, 8)])
-        self._arm_dof = np.array([model.joint(f"fr3_joint{i}").dofadr[0] for i in range(1, 8)])
-        self._fingers = np.array([model.joint(n).qposadr[0] for n in FINGER_JOINTS])
+        self._arms = find_arms(model, self.task.arms)
         self._part_qpos = {n: model.joint(n).qposadr[0] for n in self.task.parts}
         self._part_dof = np.array([model.joint(n).dofadr[0] for n in self.task.parts])
         self._substeps = round(self.config.step_s / model.opt.timestep)
@@ -163,19 +164,20 @@ class AssemblyEnv:
         self._engine.forward(ids)
 
     def _start(self, ids: NDArray[np.int64], states: list[InitialState]) -> None:
-        joints = np.array([s.joints for s in states])
-        opening = self.config.gripper_max_width_m / 2
-        self._qpos[ids[:, None], self._arm] = joints
-        self._qpos[ids[:, None], self._fingers] = opening
+        arms = self._arms
+        joints = np.array([s.joints for s in states]).reshape(len(ids), *arms.qpos.shape)
+        opening, rows = self.config.gripper_max_width_m / 2, ids[:, None, None]
+        self._qpos[rows, arms.qpos] = joints
+        self._qpos[rows, arms.fingers] = opening
         for name, start in self._part_qpos.items():
             poses = np.array([s.part_qpos[name] for s in states])
             self._qpos[ids, start : start + 7] = poses
         self._qvel[ids] = 0.0
         self._qacc_warmstart[ids] = 0.0
         self._mocap_pos[ids] = np.array([s.mocap_pos for s in states])
-        self._ctrl[ids, :7] = joints
-        self._ctrl[ids, 7] = opening
-        self._path.reset(ids, joints)
+        self._ctrl[rows, arms.control] = joints
+        self._ctrl[ids[:, None], arms.hand] = opening
+        self._path.reset(self._path_rows(ids), joints.reshape(-1, 7))
         self._finger_target[ids] = opening
         self._torque[ids] = 0.0
         self._paid[ids] = False
@@ -189,8 +191,8 @@ class AssemblyEnv:
             self._qacc_warmstart[ids].copy(),
             self._ctrl[ids].copy(),
             self._mocap_pos[ids].copy(),
-            self._path.q_ref[ids].copy(),
-            self._path.dq_ref[ids].copy(),
+            self._path.q_ref.reshape(self.num_envs, -1)[ids].copy(),
+            self._path.dq_ref.reshape(self.num_envs, -1)[ids].copy(),
             self._finger_target[ids].copy(),
             self._torque[ids].copy(),
             self._paid[ids].copy(),
@@ -201,19 +203,26 @@ class AssemblyEnv:
         self._qpos[ids], self._qvel[ids] = state.qpos, state.qvel
         self._qacc_warmstart[ids], self._ctrl[ids] = state.qacc_warmstart, state.ctrl
         self._mocap_pos[ids] = state.mocap_pos
-        self._path.reset(ids, state.q_ref, state.dq_ref)
+        q_ref, dq_ref = state.q_ref.reshape(-1, 7), state.dq_ref.reshape(-1, 7)
+        self._path.reset(self._path_rows(ids), q_ref, dq_ref)
         self._finger_target[ids], self._torque[ids] = state.finger_target, state.torque
         self._paid[ids], self.t[ids] = state.paid, state.t
+
+    def _path_rows(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the command path has the arms of environments ids (b,), (b A,)."""
+        arms = len(self.task.arms)
+        return (ids[:, None] * arms + np.arange(arms)).ravel()
 
     # ---- stepping
 
     def observe(self) -> Array:
-        """State observation (N, D) now, SI, base frame."""
-        q, dq = self._qpos[:, self._arm], self._qvel[:, self._arm_dof]
+        """State observation (N, D) now, SI, task frame."""
+        q, dq = self._qpos[:, self._arms.qpos], self._qvel[:, self._arms.dof]
         pos, rot, jac = jacobian(q)
         twist = (jac @ dq[..., None])[..., 0]
-        width = self._qpos[:, self._fingers].sum(-1)
-        proprio = build_proprioception(pos, rot, twist[:, :3], twist[:, 3:], width)
+        width = self._qpos[:, self._arms.fingers].sum(-1)
+        proprio = build_proprioception(pos, rot, twist[..., :3], twist[..., 3:], width)
+        proprio = to_task_frame(self.task.arms, proprio)
         return build_state_observation(self.task, proprio, self._poses())
 
     def _poses(self) -> dict[str, Array]:
@@ -228,18 +237,18 @@ class AssemblyEnv:
         return poses
 
     def hold_action(self) -> Array:
-        """Actions (N, 10) that ask for the measured poses, gripper open."""
-        return _hold_action(self._qpos[:, self._arm])
+        """Actions (N, 10 A) that ask for the measured poses, grippers open."""
+        return to_task_frame(self.task.arms, _hold_action(self._qpos[:, self._arms.qpos]))
 
     def step(self, action: Array) -> StepResult:
-        """Advance all environments by one policy step with actions (N, 10), SI."""
-        action = np.asarray(action, dtype=np.float64)
+        """Advance all environments by one policy step with actions (N, 10 A), SI, task frame."""
+        action = to_base_frames(self.task.arms, action)
         if self._perturbation is not None:
             self._perturbation.push(self._qpos, self._qvel)
-        q = self._qpos[:, self._arm].copy()
+        q = self._qpos[:, self._arms.qpos].copy()
         pos, rot = forward(q)
         broken = action_violations(self.config, action, pos, rot)
-        refused = np.any(list(broken.values()), axis=0)
+        refused = np.any(list(broken.values()), axis=(0, 2))
         force, reflex = self._external_force(self._simulate(*self._references(action, q, refused)))
         self.t += 1
         failure = self._failures(reflex)
@@ -262,56 +271,77 @@ class AssemblyEnv:
     def _references(
         self, action: Array, q: Array, refused: NDArray[np.bool_]
     ) -> tuple[Array, Array, Array]:
-        """References of one policy step: q and dq (N, K, 7), finger targets (N, K)."""
+        """References of one policy step.
+
+        Args:
+            action: (N, A, 10), base frames.
+            q: Measured joints (N, A, 7), rad.
+            refused: (N,) which environments stop instead.
+
+        Returns:
+            q and dq (N, A, K, 7), finger targets (N, A, K).
+        """
         path, config = self._path, self.config
         held = path.q_ref.copy(), path.dq_ref.copy()
-        safe = np.where(refused[:, None], _hold_action(q), action)
-        q_ref, dq_ref = path.step(safe, q).sample(self._reference_times)
+        safe = np.where(refused[:, None, None], _hold_action(q), action)
+        segment = path.step(safe.reshape(-1, ACTION_DIM), q.reshape(-1, 7))
+        q_ref, dq_ref = segment.sample(self._reference_times)
         if refused.any():
-            stop = stopping_segment(held[0][refused], held[1][refused], config.hold_duration_s)
-            q_ref[refused], dq_ref[refused] = stop.sample(self._reference_times)
-            path.reset(np.flatnonzero(refused), stop.q_end)
-        return q_ref, dq_ref, self._finger_controls(decode_action(safe)[2], refused)
+            rows = self._path_rows(np.flatnonzero(refused))
+            stop = stopping_segment(held[0][rows], held[1][rows], config.hold_duration_s)
+            q_ref[rows], dq_ref[rows] = stop.sample(self._reference_times)
+            # at 50 Hz the arm stops over several steps
+            q_end, dq_end = stop.sample(np.array([config.step_s]))
+            path.reset(rows, q_end[:, 0], dq_end[:, 0])
+        shape = (*q.shape[:2], self._substeps, 7)
+        fingers = self._finger_controls(decode_action(safe)[2], refused)
+        return q_ref.reshape(shape), dq_ref.reshape(shape), fingers
 
     def _simulate(self, q_ref: Array, dq_ref: Array, fingers: Array) -> Array:
-        """Physics of one policy step; constraint torques on the arm's joints (N, K, 7), N m."""
-        torques = []
+        """Physics of one policy step; constraint torques on the joints (N, K, A, 7), N m."""
+        torques, arms = [], self._arms
         for start in range(0, self._substeps, _CLIP_SUBSTEPS):
             block = slice(start, start + _CLIP_SUBSTEPS)
-            q, dq = self._qpos[:, None, self._arm], self._qvel[:, None, self._arm_dof]
-            clipped = clip_reference(self.config, q_ref[:, block], dq_ref[:, block], q, dq)
-            control = np.empty((self.num_envs, clipped.shape[1], 8))
-            control[:, :, :7] = joint_control(self.config, clipped, dq_ref[:, block])
-            control[:, :, 7] = fingers[:, block]
-            torques.append(self._engine.rollout(control)[:, :, self._arm_dof])
+            q, dq = self._qpos[:, arms.qpos], self._qvel[:, arms.dof]
+            references = q_ref[:, :, block], dq_ref[:, :, block]
+            clipped = clip_reference(self.config, *references, q[:, :, None], dq[:, :, None])
+            control = np.empty((self.num_envs, clipped.shape[2], self._ctrl.shape[1]))
+            joints = joint_control(self.config, clipped, references[1])
+            control[:, :, arms.control] = joints.swapaxes(1, 2)
+            control[:, :, arms.hand] = fingers[:, :, block].swapaxes(1, 2)
+            torques.append(self._engine.rollout(control)[:, :, arms.dof])
         return np.concatenate(torques, axis=1)
 
     def _finger_controls(self, command: Array, refused: NDArray[np.bool_]) -> Array:
-        """Finger targets (N, K), m: a ramp at the gripper's speed, from the real opening."""
+        """Finger targets (N, A, K), m, for commands (N, A): a ramp at the gripper's speed.
+
+        It starts from the real opening.
+        """
         rate = 0.5 * self.config.gripper_speed_m_s * self.model.opt.timestep
         opening = self.config.gripper_max_width_m / 2
         close = command > 0.0
-        finger = self._qpos[:, self._fingers].mean(-1)
+        finger = self._qpos[:, self._arms.fingers].mean(-1)
         # a hand that changes its mind starts from where its fingers are, as the real one does
         start = np.where(
             close, np.minimum(self._finger_target, finger), np.maximum(self._finger_target, finger)
         )
-        goal = np.where(refused, start, np.where(close, FINGER_CLOSED_TARGET_M, opening))
+        goal = np.where(close, FINGER_CLOSED_TARGET_M, opening)
+        goal = np.where(refused[:, None], start, goal)
         steps = rate * np.arange(1, self._substeps + 1)
-        reach = np.minimum(np.abs(goal - start)[:, None], steps)
-        ramp = start[:, None] + np.sign(goal - start)[:, None] * reach
-        self._finger_target = ramp[:, -1].copy()
+        reach = np.minimum(np.abs(goal - start)[..., None], steps)
+        ramp = start[..., None] + np.sign(goal - start)[..., None] * reach
+        self._finger_target = ramp[..., -1].copy()
         return ramp
 
     def _external_force(self, torque: Array) -> tuple[Array, NDArray[np.bool_]]:
-        """Largest filtered hand force (N,) and whether the arm would have reflexed (N,).
+        """Largest filtered hand force (N,) and whether an arm would have reflexed (N,).
 
         Args:
-            torque: Constraint torque on the arm joints (N, K, 7), N m: what contacts of hand
+            torque: Constraint torque on the joints (N, K, A, 7), N m: what contacts of hand
                 and held part put on the joints, as the robot's external-torque estimate.
         """
         blend = self.model.opt.timestep / _FORCE_FILTER_S
-        _, _, jac = jacobian(self._qpos[:, self._arm])
+        _, _, jac = jacobian(self._qpos[:, self._arms.qpos])
         to_wrench = np.linalg.pinv(jac.swapaxes(-1, -2), rcond=1e-3)
         peak = np.zeros(self.num_envs)
         reflex = np.zeros(self.num_envs, dtype=bool)
@@ -320,17 +350,18 @@ class AssemblyEnv:
         for k in range(0, torque.shape[1], every):
             mean = torque[:, k : k + every].mean(1)
             filtered = filtered + (1.0 - (1.0 - blend) ** every) * (mean - filtered)
-            force = (to_wrench @ filtered[..., None])[:, :3, 0]
-            peak = np.maximum(peak, np.linalg.norm(force, axis=-1))
-            reflex |= (np.abs(force) > self.config.force_threshold_n).any(-1)
-            reflex |= (np.abs(filtered) > self.config.torque_threshold_nm).any(-1)
+            force = (to_wrench @ filtered[..., None])[..., :3, 0]
+            peak = np.maximum(peak, np.linalg.norm(force, axis=-1).max(-1))
+            reflex |= (np.abs(force) > self.config.force_threshold_n).any((-1, -2))
+            reflex |= (np.abs(filtered) > self.config.torque_threshold_nm).any((-1, -2))
         self._torque = filtered
         return peak, reflex
 
     def _failures(self, reflex: NDArray[np.bool_]) -> NDArray[np.str_]:
         """Reason why an episode must end badly (N,), '' where it goes on."""
         finite = np.isfinite(self._qpos).all(-1) & np.isfinite(self._qvel).all(-1)
-        off = np.abs(self._qpos[:, self._arm] - self._path.q_ref).max(-1) > _OFF_REFERENCE_RAD
+        q = self._qpos[:, self._arms.qpos]
+        off = np.abs(q - self._path.q_ref.reshape(q.shape)).max((-1, -2)) > _OFF_REFERENCE_RAD
         positions = np.stack([self._qpos[:, s : s + 3] for s in self._part_qpos.values()], 1)
         speeds = np.stack([self._qvel[:, s : s + 3] for s in self._part_dof], 1)
         outside = ((positions < _PARTS_LOW) | (positions > _PARTS_HIGH)).any((-1, -2))
@@ -355,6 +386,6 @@ class AssemblyEnv:
 
 
 def _hold_action(q: Array) -> Array:
-    """Actions (N, 10) that ask for the measured pose with the gripper open."""
+    """Actions (N, A, 10) that ask for the measured poses (base frames), grippers open."""
     pos, rot = forward(q)
-    return encode_action(pos, rot, -np.ones(len(q)))
+    return encode_action(pos, rot, -np.ones(q.shape[:-1]))

@@ -31,9 +31,9 @@ class StepResult:
     failure: NDArray[np.str_]
     """(N,) 'reflex', 'thrown', 'unstable' or ''."""
     force: Array
-    """(N,) largest filtered external force on the hand during the step, N."""
+    """(N,) largest filtered external force on a hand during the step, N."""
     refused: NDArray[np.bool_]
-    """(N,) the gate refused the action and the arm stopped."""
+    """(N,) the gate refused an arm's action and every arm of the environment stopped."""
 
 
 @dataclass

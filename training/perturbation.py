@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Impulses that knock parts about during an episode (ResiP Appendix B).
 
-At every policy step each part has a chance of 1 % to get an impulse of the law that scatters
-the initial states (sim.task_scene). It acts at once, as a change of velocity. Letters: N
-environments, b of them.
+At every policy step at 10 Hz each part has a chance of 1 % to get an impulse of the law that
+scatters the initial states (sim.task_scene); at another rate, the same chance per second. It
+acts at once, as a change of velocity. Letters: N environments, b of them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resip_ros.core.geometry import Array, quat_wxyz_to_matrix
+from resip_ros.core.tasks import get_task
 from resip_ros.sim.task_scene import get_randomness, get_scene
 
 CHANCE = 0.01
-"""Of each part at each policy step."""
+"""Of each part in 0.1 s."""
 
 
 class Perturbation:
@@ -33,6 +34,7 @@ class Perturbation:
         self._scene, self._randomness = get_scene(task_name), get_randomness(randomness)
         self._qpos = {n: int(model.joint(n).qposadr[0]) for n in self._scene.scatter}
         self._dof = {n: int(model.joint(n).dofadr[0]) for n in self._scene.scatter}
+        self._steps_per_chance = get_task(task_name).rate_hz / 10.0
         self._seed = seed
         self._episodes = np.zeros(num_envs, dtype=np.int64)
         self._rngs = [np.random.default_rng(seed) for _ in range(num_envs)]
@@ -63,7 +65,7 @@ class Perturbation:
             qvel: (N, nv); of a free joint, m/s in the world frame and rad/s in the body frame.
         """
         for slot, rng in enumerate(self._rngs):
-            hit = rng.random(len(self._dof)) < CHANCE
+            hit = rng.random(len(self._dof)) < CHANCE / self._steps_per_chance
             if not hit.any():
                 continue
             impulses = self._scene.sample_velocities(self._randomness, rng)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ class ControlConfig:
     """Everything between an action and the joint torque, and the limits around it."""
 
     rate_hz: float
-    """Policy steps per second, > 0."""
+    """Policy steps per second, > 0; a task's own rate takes its place, see ``at_rate``."""
     reference_hz: float
     """Joint references per second handed to the 1 kHz controller; a multiple of rate_hz."""
     stiffness: Vector
@@ -104,6 +104,14 @@ class ControlConfig:
         for low, high in (("joint_min", "joint_max"), ("workspace_min", "workspace_max")):
             if not (np.asarray(getattr(self, low)) < np.asarray(getattr(self, high))).all():
                 raise ConfigError(f"{low} must be below {high} on every axis")
+
+    def at_rate(self, rate_hz: float) -> ControlConfig:
+        """The same numbers for a task of another rate, Hz.
+
+        Raises:
+            ConfigError: if reference_hz is no multiple of it.
+        """
+        return replace(self, rate_hz=rate_hz)
 
     @property
     def step_s(self) -> float:

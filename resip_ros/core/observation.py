@@ -2,8 +2,9 @@
 """Observations: the one definition that environment, bag converter and nodes share.
 
 Proprioception (16): position 3 m, rot6d 6, linear velocity 3 m/s, angular velocity 3 rad/s,
-gripper width 1 m. State observation: proprioception, then 7 per observed body (x y z m,
-qx qy qz qw with qw >= 0). Everything in the robot base frame. Leading axes are batch.
+gripper width 1 m. State observation: proprioception of every arm, then 7 per observed body
+(x y z m, qx qy qz qw with qw >= 0). Everything in the task frame, which is the base frame of
+the only or first arm (``core.arms``). Leading axes are batch, A arms.
 Source: ResiP §III-A and Appendix B; the reference gives parts in an AprilTag frame instead.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from resip_ros.core.action import ACTION_DIM
 from resip_ros.core.errors import DataError
 from resip_ros.core.geometry import (
     Array,
@@ -44,12 +46,27 @@ _POSE_NAMES = ("x", "y", "z", "qx", "qy", "qz", "qw")
 _COARSE_M = 0.05
 _FINE_M = 0.005
 _CLIP = 3.0
+_GOAL_FEATURES = (
+    *(f"tip_in_hole_coarse_{a}" for a in "xyz"),
+    *(f"tip_in_hole_fine_{a}" for a in "xyz"),
+    "tilt_x",
+    "tilt_y",
+    "yaw_cos",
+    "yaw_sin",
+)
+_HAND_FEATURES = (
+    *(f"in_hand_coarse_{a}" for a in "xyz"),
+    *(f"in_hand_fine_{a}" for a in "xyz"),
+    *(f"axis_in_hand_{a}" for a in "xyz"),
+    "grasp_yaw4_cos",
+    "grasp_yaw4_sin",
+)
 
 
 def observation_names(task: TaskSpec) -> tuple[str, ...]:
     """Names of the state observation's entries, in order; its length is the dimension."""
-    poses = tuple(f"{body}_{axis}" for body in task.observed for axis in _POSE_NAMES)
-    return PROPRIO_NAMES + poses
+    proprio = tuple(f"{arm.prefix}{name}" for arm in task.arms for name in PROPRIO_NAMES)
+    return proprio + tuple(f"{body}_{axis}" for body in task.observed for axis in _POSE_NAMES)
 
 
 def build_proprioception(
@@ -61,12 +78,12 @@ def build_proprioception(
 
 
 def build_state_observation(task: TaskSpec, proprio: Array, poses: Mapping[str, Array]) -> Array:
-    """State observation (..., 16 + 7 n).
+    """State observation (..., 16 A + 7 n).
 
     Args:
         task: Says which bodies, in which order.
-        proprio: (..., 16).
-        poses: Body name to pose (..., 7): x y z m, quaternion xyzw, base frame.
+        proprio: (..., 16 A), task frame.
+        poses: Body name to pose (..., 7): x y z m, quaternion xyzw, task frame.
 
     Raises:
         DataError: if a body's pose is missing.
@@ -86,59 +103,74 @@ def build_state_observation(task: TaskSpec, proprio: Array, poses: Mapping[str, 
 
 def body_pose(task: TaskSpec, obs: Array, body: str) -> tuple[Array, Array]:
     """Position (..., 3) and R (..., 3, 3) of an observed body, from the observation."""
-    start = PROPRIO_DIM + POSE_DIM * task.observed.index(body)
+    start = len(task.arms) * PROPRIO_DIM + POSE_DIM * task.observed.index(body)
     return obs[..., start : start + 3], quat_xyzw_to_matrix(obs[..., start + 3 : start + 7])
+
+
+def hand_pose(obs: Array, arm: int = 0) -> tuple[Array, Array]:
+    """Position (..., 3) and R (..., 3, 3) of an arm's hand, from the observation."""
+    start = arm * PROPRIO_DIM
+    return obs[..., start : start + 3], rot6d_to_matrix(obs[..., start + 3 : start + 9])
 
 
 def part_feature_names(task: TaskSpec) -> tuple[str, ...]:
     """Names of the entries of ``build_part_features``."""
-    xyz = "xyz"
-    names = (
-        *(f"tip_in_hole_coarse_{a}" for a in xyz),
-        *(f"tip_in_hole_fine_{a}" for a in xyz),
-        "tilt_x",
-        "tilt_y",
-        "yaw_cos",
-        "yaw_sin",
-        *(f"in_hand_coarse_{a}" for a in xyz),
-        *(f"in_hand_fine_{a}" for a in xyz),
-        *(f"axis_in_hand_{a}" for a in xyz),
-        "grasp_yaw4_cos",
-        "grasp_yaw4_sin",
-    )
-    return tuple(f"{pair.child}_{name}" for pair in task.pairs for name in names)
+    names: list[str] = []
+    for pair in task.pairs:
+        names += [f"{pair.child}_{name}" for name in _GOAL_FEATURES]
+        names += [
+            f"{body}_{arm.prefix}{name}"
+            for arm in task.arms
+            for body in _handled(task, pair)
+            for name in _HAND_FEATURES
+        ]
+    return tuple(names)
+
+
+def _handled(task: TaskSpec, pair: AssembledPair) -> tuple[str, ...]:
+    """Parts of a pair that hands hold: the child; where there are several arms, both."""
+    return (pair.child,) if len(task.arms) == 1 else (pair.child, pair.parent)
 
 
 def relative_feature_names(task: TaskSpec) -> tuple[str, ...]:
     """Names of the entries of ``build_relative_features``."""
-    moves = (f"base_{kind}_{axis}" for kind in ("move", "turn") for axis in "xyz")
+    moves = (
+        f"{arm.prefix}base_{kind}_{axis}"
+        for arm in task.arms
+        for kind in ("move", "turn")
+        for axis in "xyz"
+    )
     return (*part_feature_names(task), *moves)
 
 
 def build_relative_features(task: TaskSpec, obs: Array, base_action: Array) -> Array:
-    """Part in target, part in hand, base target from hand: scaled to order one and clipped.
+    """Part in target, parts in hands, base target from hand: scaled to order one and clipped.
 
     Args:
-        task: Gives the pairs.
+        task: Gives the pairs and arms.
         obs: Raw state observation (..., D), SI.
-        base_action: The base policy's action of this step (..., 10), SI.
+        base_action: The base policy's action of this step (..., 10 A), SI.
 
     Returns:
         (..., F) in the order of ``relative_feature_names``.
     """
     obs = np.asarray(obs, dtype=np.float64)
-    ee_pos, ee_rot = obs[..., :3], rot6d_to_matrix(obs[..., 3:9])
-    turn = rot6d_to_matrix(base_action[..., 3:9]) @ ee_rot.swapaxes(-1, -2)
-    moves = [(base_action[..., :3] - ee_pos) / 0.01, matrix_to_rotvec(turn) / 0.1]
-    moves = np.clip(np.concatenate(moves, axis=-1), -_CLIP, _CLIP)
-    return np.concatenate([build_part_features(task, obs), moves], axis=-1)
+    moves: list[Array] = []
+    for arm in range(len(task.arms)):
+        ee_pos, ee_rot = hand_pose(obs, arm)
+        target = base_action[..., arm * ACTION_DIM : (arm + 1) * ACTION_DIM]
+        turn = rot6d_to_matrix(target[..., 3:9]) @ ee_rot.swapaxes(-1, -2)
+        moves += [(target[..., :3] - ee_pos) / 0.01, matrix_to_rotvec(turn) / 0.1]
+    move = np.clip(np.concatenate(moves, axis=-1), -_CLIP, _CLIP)
+    return np.concatenate([build_part_features(task, obs), move], axis=-1)
 
 
 def build_part_features(task: TaskSpec, obs: Array) -> Array:
     """Each pair's child in its goal and in the hand: scaled to order one and clipped.
 
     What an action depends on, which a network otherwise has to learn as small differences of
-    large numbers. Of several goals the one whose mouth is nearest to the part's tip.
+    large numbers. Of several goals the one whose mouth is nearest to the part's tip. With
+    several arms, child and parent in each hand.
 
     Args:
         task: Gives the pairs.
@@ -182,23 +214,30 @@ def pose_in_goal(task: TaskSpec, pair: AssembledPair, obs: Array) -> tuple[Array
 
 
 def _pair_features(task: TaskSpec, pair: AssembledPair, obs: Array) -> Array:
-    ee_pos, ee_rot = obs[..., :3], rot6d_to_matrix(obs[..., 3:9])
-    part_pos, part_rot = body_pose(task, obs, pair.child)
     tip_in_hole, rel_rot = pose_in_goal(task, pair, obs)
-    to_hand = ee_rot.swapaxes(-1, -2)
-    in_hand = (to_hand @ (part_pos - ee_pos)[..., None])[..., 0]
-    hand_in_part = part_rot.swapaxes(-1, -2) @ ee_rot
     yaw = np.arctan2(rel_rot[..., 1, 0], rel_rot[..., 0, 0])
-    # fingers close along y of the hand; a square part looks the same every quarter turn
-    grasp = 4.0 * np.arctan2(hand_in_part[..., 1, 1], hand_in_part[..., 0, 1])
     features = [
         tip_in_hole / _COARSE_M,
         tip_in_hole / _FINE_M,
         rel_rot[..., :2, 2] / 0.1,
         np.stack([np.cos(yaw), np.sin(yaw)], axis=-1),
+    ]
+    for arm in range(len(task.arms)):
+        for body in _handled(task, pair):
+            features += _in_hand(*hand_pose(obs, arm), *body_pose(task, obs, body))
+    return np.concatenate(features, axis=-1)
+
+
+def _in_hand(ee_pos: Array, ee_rot: Array, part_pos: Array, part_rot: Array) -> list[Array]:
+    """A part (..., 3) m, (..., 3, 3) seen from a hand, in the order of _HAND_FEATURES."""
+    to_hand = ee_rot.swapaxes(-1, -2)
+    in_hand = (to_hand @ (part_pos - ee_pos)[..., None])[..., 0]
+    hand_in_part = part_rot.swapaxes(-1, -2) @ ee_rot
+    # fingers close along y of the hand; a square part looks the same every quarter turn
+    grasp = 4.0 * np.arctan2(hand_in_part[..., 1, 1], hand_in_part[..., 0, 1])
+    return [
         in_hand / _COARSE_M,
         in_hand / _FINE_M,
         (to_hand @ part_rot[..., :, 2:])[..., 0],
         np.stack([np.cos(grasp), np.sin(grasp)], axis=-1),
     ]
-    return np.concatenate(features, axis=-1)

@@ -14,6 +14,7 @@ from types import ModuleType
 
 import numpy as np
 
+from resip_ros.core.arms import Arm
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array, quat_xyzw_to_matrix
 
@@ -53,6 +54,9 @@ class TaskSpec:
     fixture: str | None = None
     """Fixed body observed after the parts."""
     rate_hz: float = 10.0
+    """Policy steps per second."""
+    arms: tuple[Arm, ...] = (Arm(),)
+    """Arms in the order of their entries; the first stands at the origin."""
 
     @property
     def observed(self) -> tuple[str, ...]:
@@ -234,6 +238,19 @@ def get_task(name: str) -> TaskSpec:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ConfigError(f"unknown task {name!r}; known tasks: {', '.join(known)}{hint}")
+
+
+def require_one_arm(task: TaskSpec) -> None:
+    """Refuse a task with several arms where only one can be driven.
+
+    Raises:
+        ConfigError: saying what to do instead.
+    """
+    if len(task.arms) > 1:
+        raise ConfigError(
+            f"task {task.name!r} has {len(task.arms)} arms, the live graph drives one so far; "
+            f"see it in simulation with `python -m training.view {task.name}`"
+        )
 
 
 def pair_assembled(

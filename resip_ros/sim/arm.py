@@ -10,15 +10,18 @@ one box pad and one box per finger instead of five pads and a hull, no joint dry
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
+from resip_ros.core.arms import Arm
 from resip_ros.core.config import ControlConfig
 from resip_ros.core.errors import ResipError
-from resip_ros.core.geometry import Array
+from resip_ros.core.geometry import Array, matrix_to_quat_wxyz, rotation_z
 from resip_ros.core.kinematics import JOINT_NAMES
 
 HAND_BODY = "hand"
@@ -33,6 +36,41 @@ _FINGER_KV = 300.0
 
 # collision bits: a pair collides when one's contype meets the other's conaffinity
 BIT_ROBOT, BIT_BENCH, BIT_FIXTURE, BIT_TOP, BIT_LEG, BIT_PIN = (1 << i for i in range(6))
+_ARM_BITS = 6
+"""The first bit of those with which arms meet each other."""
+
+
+@dataclass(frozen=True)
+class ArmIndices:
+    """Where a model keeps the joints and controls of its A arms."""
+
+    qpos: NDArray[np.int64]
+    """(A, 7) joints in qpos."""
+    dof: NDArray[np.int64]
+    """(A, 7) joints in qvel."""
+    control: NDArray[np.int64]
+    """(A, 7) joints in ctrl."""
+    fingers: NDArray[np.int64]
+    """(A, 2) fingers in qpos."""
+    hand: NDArray[np.int64]
+    """(A,) hands in ctrl."""
+
+
+def find_arms(model: mujoco.MjModel, arms: tuple[Arm, ...]) -> ArmIndices:
+    """Look up the arms of a task in its compiled scene."""
+
+    def joints(names: tuple[str, ...], what: str) -> NDArray[np.int64]:
+        return np.array(
+            [[getattr(model.joint(arm.prefix + n), what)[0] for n in names] for arm in arms]
+        )
+
+    return ArmIndices(
+        qpos=joints(JOINT_NAMES, "qposadr"),
+        dof=joints(JOINT_NAMES, "dofadr"),
+        control=np.array([[model.actuator(a.prefix + n).id for n in JOINT_NAMES] for a in arms]),
+        fingers=joints(FINGER_JOINTS, "qposadr"),
+        hand=np.array([model.actuator(arm.prefix + HAND_ACTUATOR).id for arm in arms]),
+    )
 
 
 def fr3_assets_dir() -> Path:
@@ -43,6 +81,34 @@ def fr3_assets_dir() -> Path:
             "franky-sim is not installed; its FR3 model is needed: pip install franky-sim"
         )
     return Path(found.origin).parent / "assets"
+
+
+def build_arms_spec(
+    config: ControlConfig, arms: tuple[Arm, ...], *, visual: bool
+) -> mujoco.MjSpec:
+    """The arms of a task where they stand; names begin with each arm's prefix.
+
+    Arms meet each other, though none meets itself.
+
+    Args:
+        config: Gains, torque limits and gripper numbers.
+        arms: Names and places.
+        visual: Keep the visual meshes (rendering) or drop them (physics only).
+    """
+    if len(arms) == 1 and not arms[0].prefix:
+        return build_arm_spec(config, visual=visual)
+    spec = mujoco.MjSpec()
+    for i, arm in enumerate(arms):
+        own = build_arm_spec(config, visual=visual)
+        spec.option.integrator = own.option.integrator
+        for geom in own.geoms:
+            if not _is_visual(geom):
+                geom.contype |= 1 << (_ARM_BITS + i)
+                geom.conaffinity |= sum(1 << (_ARM_BITS + j) for j in range(i))
+        yaw = matrix_to_quat_wxyz(rotation_z(np.array(arm.base_yaw)))
+        frame = spec.worldbody.add_frame(pos=[*arm.base_xy, 0.0], quat=yaw.tolist())
+        spec.attach(own, prefix=arm.prefix, frame=frame)
+    return spec
 
 
 def build_arm_spec(config: ControlConfig, *, visual: bool) -> mujoco.MjSpec:

@@ -15,7 +15,7 @@ from resip_ros.core.config import ControlConfig
 from resip_ros.core.errors import ResipError
 from resip_ros.core.geometry import Array, matrix_to_quat_wxyz
 from resip_ros.core.tasks import TaskSpec
-from resip_ros.sim.arm import BIT_ROBOT, FINGER_JOINTS, HAND_ACTUATOR, joint_control
+from resip_ros.sim.arm import BIT_ROBOT, find_arms, joint_control
 from resip_ros.sim.task_scene import TaskScene, get_randomness, get_scene
 
 _SETTLE_S = 1.0
@@ -28,7 +28,7 @@ class InitialState:
     """One start of an episode, everything at rest."""
 
     joints: Array
-    """(7,) rad."""
+    """(7 A,) rad, arm after arm."""
     part_qpos: dict[str, Array]
     """Part to (7,): position m, quaternion wxyz (MuJoCo order)."""
     mocap_pos: Array
@@ -56,14 +56,18 @@ def sample_initial_state(
     data = mujoco.MjData(model)
     for attempt in range(_ATTEMPTS):
         rng = np.random.default_rng((seed, index, attempt))
-        noise = rng.uniform(-randomness.joint_rad, randomness.joint_rad, 7)
+        noise = rng.uniform(-randomness.joint_rad, randomness.joint_rad, (len(task.arms), 7))
         joints = np.clip(
             np.asarray(config.home_joints) + noise, config.joint_low, config.joint_high
-        )
+        ).ravel()
         offset = np.append(rng.uniform(-randomness.fixture_m, randomness.fixture_m, 2), 0.0)
         fixture = np.zeros((0, 3)) if scene.fixture_pos is None else scene.fixture_pos[None]
         mocap_pos = fixture + offset
-        _place(model, data, config, joints, scene.sample_poses(rng), mocap_pos)
+        mujoco.mj_resetData(model, data)
+        place_arms(model, data, task, config, joints)
+        data.mocap_pos[:] = mocap_pos
+        for name, (pos, rot) in scene.sample_poses(rng).items():
+            data.joint(name).qpos[:] = np.concatenate([pos, matrix_to_quat_wxyz(rot)])
         _apply_impulses(model, data, scene.sample_velocities(randomness, rng))
         mujoco.mj_step(model, data, round(_SETTLE_S / model.opt.timestep))
         parts = {name: data.joint(name).qpos.copy() for name in task.parts}
@@ -75,24 +79,20 @@ def sample_initial_state(
     )
 
 
-def _place(
+def place_arms(
     model: mujoco.MjModel,
     data: mujoco.MjData,
+    task: TaskSpec,
     config: ControlConfig,
     joints: Array,
-    poses: dict[str, tuple[Array, Array]],
-    mocap_pos: Array,
 ) -> None:
-    mujoco.mj_resetData(model, data)
-    for i, angle in enumerate(joints, start=1):
-        data.joint(f"fr3_joint{i}").qpos[0] = angle
-    data.ctrl[:7] = joint_control(config, joints, np.zeros(7))
-    for name in FINGER_JOINTS:
-        data.joint(name).qpos[0] = config.gripper_max_width_m / 2
-    data.actuator(HAND_ACTUATOR).ctrl[0] = config.gripper_max_width_m / 2
-    data.mocap_pos[:] = mocap_pos
-    for name, (pos, rot) in poses.items():
-        data.joint(name).qpos[:] = np.concatenate([pos, matrix_to_quat_wxyz(rot)])
+    """Put a task's arms at joints (7 A,), rad, hands open, and hold them there."""
+    where, opening = find_arms(model, task.arms), config.gripper_max_width_m / 2
+    q = joints.reshape(where.qpos.shape)
+    data.qpos[where.qpos] = q
+    data.ctrl[where.control] = joint_control(config, q, np.zeros(7))
+    data.qpos[where.fingers] = opening
+    data.ctrl[where.hand] = opening
 
 
 def _apply_impulses(

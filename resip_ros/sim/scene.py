@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A task's MuJoCo scene: arm, bench, parts and solver options, one model for every user."""
+"""A task's MuJoCo scene: arms, bench, parts and solver options, one model for every user."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import mujoco
 from resip_ros.core.config import ControlConfig
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.tasks import get_task
-from resip_ros.sim.arm import build_arm_spec
+from resip_ros.sim.arm import build_arms_spec
 from resip_ros.sim.parts import contact_settings
 from resip_ros.sim.task_scene import get_scene
 
@@ -45,13 +45,13 @@ def build_scene(
         task_name: A task of core.tasks.
         config: Control numbers (gains and gripper become actuators).
         timestep: Physics step, s; contact stiffness follows it.
-        visual: Keep the arm's visual meshes, for rendering.
+        visual: Keep the arms' visual meshes, for rendering.
     """
-    scene = get_scene(task_name)
-    spec = build_arm_spec(config, visual=visual)
+    scene, task = get_scene(task_name), get_task(task_name)
+    spec = build_arms_spec(config, task.arms, visual=visual)
     set_physics_options(spec, timestep)
     scene.add(spec, timestep)
-    missing = [name for name in get_task(task_name).observed if spec.body(name) is None]
+    missing = [name for name in task.observed if spec.body(name) is None]
     if missing:
         raise ConfigError(
             f"scene of {task_name} has no body {', '.join(missing)}; every part and the fixture "
