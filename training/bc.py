@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train the diffusion base policy by behaviour cloning.
+"""Train a base policy by behaviour cloning.
 
-python -m training.bc --data data/one_leg.zarr --task one_leg --preset small \
+python -m training.bc --data data/one_leg.zarr --task one_leg --network unet --preset small \
         --out models/one_leg/base
 """
 
@@ -59,6 +59,7 @@ def train(config: BcConfig, until: int | None = None) -> dict[str, Any]:
     seconds = time.monotonic() - start
     metrics = {
         "task": config.task,
+        "network": config.network,
         "preset": config.preset,
         "bundle": str(config.out),
         "weights_hash": card.weights_hash,

@@ -7,7 +7,6 @@ Shape letters: B batch, T prediction horizon, Do observation, Da action dimensio
 from __future__ import annotations
 
 import copy
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,19 +16,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from resip_ros.core.action import ACTION_NAMES
-from resip_ros.core.errors import ConfigError, ResipError
+from resip_ros.core.action import action_names
+from resip_ros.core.errors import ConfigError, DataError, ResipError
 from resip_ros.core.observation import observation_names
 from resip_ros.core.tasks import get_task
 from resip_ros.policy.bundle import save_base
 from resip_ros.policy.card import BaseCard, Provenance
-from resip_ros.policy.networks import ConditionalUNet
 from resip_ros.policy.normalizer import Normalizer
 from resip_ros.policy.plan_range import PlanRange
 from resip_ros.policy.runtime import base_input
-from resip_ros.policy.sampler import add_noise, sample_ddim
 from training.dataset import ChunkWindows, Demonstrations, split_episodes
 from training.presets import BcPreset, get_preset
 from training.provenance import describe_command, describe_commit
@@ -48,9 +44,12 @@ class BcConfig:
     out: Path
     """Bundle to write, for example models/one_leg/base."""
     task: str = "one_leg"
+    network: Literal["mlp_s", "mlp_c", "unet", "transformer", "act"] = "unet"
+    """MLP of one step or of a chunk, diffusion policy with U-Net or transformer, or ACT."""
     preset: Literal["small", "paper"] = "small"
+    """Size and input of the network."""
     run_dir: Path | None = None
-    """Checkpoint, TensorBoard and metrics.json; runs/bc/TASK-PRESET if not given."""
+    """Checkpoint, TensorBoard and metrics.json; runs/bc/TASK-NETWORK-PRESET if not given."""
     steps: int | None = None
     """Gradient steps; the preset's if not given. Part of the schedule: resume with the same."""
     batch: int = 256
@@ -78,7 +77,8 @@ class BcConfig:
     @property
     def resolved_run_dir(self) -> Path:
         """Where the run's own files go."""
-        return self.run_dir or Path("runs") / "bc" / f"{self.task}-{self.preset}"
+        name = f"{self.task}-{self.network}-{self.preset}"
+        return self.run_dir or Path("runs") / "bc" / name
 
 
 class BcTrainer:
@@ -88,7 +88,7 @@ class BcTrainer:
         """Build network, optimiser and windows."""
         self.config = config
         self.data = data
-        self.preset: BcPreset = get_preset(config.preset)
+        self.preset: BcPreset = get_preset(config.network, config.preset)
         self.total_steps = config.steps or self.preset.steps
         self.peak_rate = config.learning_rate or self.preset.learning_rate
         self.device = torch.device(config.device)
@@ -102,13 +102,14 @@ class BcTrainer:
         if self.preset.plan_frame == "hand":
             hand = self.normalizer.normalize_hand(train.obs)
             self.plan_range = PlanRange.fit(train.plans, hand)
+        self._check_inputs()
         self.train_inputs, self.train_plans = self._encode(train)
         self.val_windows = ChunkWindows.cut(data, self.normalizer, val_ids, horizon)
         self.val_inputs, self.val_plans = self._encode(self.val_windows)
 
         torch.manual_seed(config.seed)
-        self.network = ConditionalUNet(
-            self.normalizer.action_dim, self.train_inputs.shape[1], self.preset.network
+        self.network = self.preset.network.build(
+            self.normalizer.action_dim, self.train_inputs.shape[1], horizon
         ).to(self.device)
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
@@ -117,7 +118,7 @@ class BcTrainer:
             weight_decay=self.preset.weight_decay,
             fused=True,
         )
-        # All randomness of training comes from this one generator, on the CPU: one state to save.
+        # All randomness but dropout's comes from this generator, on the CPU: one state to save.
         self.generator = torch.Generator().manual_seed(config.seed)
 
     @property
@@ -144,7 +145,10 @@ class BcTrainer:
             len(self.train_inputs), (self.config.batch,), generator=self.generator
         )
         inputs, plans = self.train_inputs[index], self.train_plans[index]
-        loss = self._noise_loss(self.network, inputs, plans, self.generator)
+        # Dropout draws from torch's global generators, on any device: one seed for each step.
+        seeds = np.random.SeedSequence((self.config.seed, self.step))
+        torch.manual_seed(int(seeds.generate_state(1)[0]))
+        loss = self.network.compute_loss(inputs, plans, self.generator, self.preset.sampler)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -156,8 +160,28 @@ class BcTrainer:
         self.step += 1
         return loss.detach()
 
+    def _check_inputs(self) -> None:
+        """Refuse data whose poses are none: features computed from them are not finite.
+
+        Raises:
+            DataError: naming the first such row.
+        """
+        if not self.preset.relative_features:
+            return
+        task = get_task(self.config.task)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            inputs = base_input(task, self.normalizer, self.data.state_obs, True)
+        rows = np.flatnonzero(~np.isfinite(inputs).all(axis=1))
+        if rows.size:
+            episode = int(np.searchsorted(self.data.episode_ends, rows[0], side="right"))
+            raise DataError(
+                f"relative poses are not finite in {rows.size} rows of {self.config.data}, first "
+                f"in row {rows[0]} (episode {episode}): state_obs holds a rotation that is none; "
+                "drop that episode and collect it again"
+            )
+
     def _encode(self, windows: ChunkWindows) -> tuple[Tensor, Tensor]:
-        """What the network is given (W, Di) and what it denoises (W, T, Da)."""
+        """What the network is given (W, Di) and what it learns to predict (W, T, Da)."""
         task, features = get_task(self.config.task), self.preset.relative_features
         inputs = base_input(task, self.normalizer, windows.obs, features)
         plans = windows.plans
@@ -165,27 +189,13 @@ class BcTrainer:
             plans = self.plan_range.encode(plans, self.normalizer.normalize_hand(windows.obs))
         return torch.from_numpy(inputs).to(self.device), torch.from_numpy(plans).to(self.device)
 
-    def _noise_loss(
-        self,
-        network: ConditionalUNet,
-        inputs: Tensor,
-        plans: Tensor,
-        generator: torch.Generator,
-    ) -> Tensor:
-        """Mean squared error of the predicted noise over all T steps of the plans."""
-        levels = self.preset.sampler.train_steps
-        step = torch.randint(levels, (len(inputs),), generator=generator).to(self.device)
-        noise = torch.randn(plans.shape, generator=generator).to(self.device)
-        noisy = add_noise(plans, noise, step, levels)
-        return functional.mse_loss(network(noisy, step, inputs), noise)
-
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Measure the averaged weights on held-out episodes, with the same noise every time.
 
         Returns:
-            `val_loss` (noise error) and `plan_error_mm` (mean distance between planned and
-            demonstrated position over the steps that get executed).
+            `val_loss` (the network's own loss) and `plan_error_mm` (mean distance between planned
+            and demonstrated position over the steps that get executed).
         """
         generator = torch.Generator().manual_seed(_VALIDATION_SEED)
         count = min(VALIDATION_WINDOWS, len(self.val_inputs))
@@ -193,14 +203,10 @@ class BcTrainer:
         losses, errors = [], []
         for part in index.split(256):
             inputs, plans = self.val_inputs[part], self.val_plans[part]
-            losses.append(self._noise_loss(self.ema, inputs, plans, generator).item())
+            loss = self.ema.compute_loss(inputs, plans, generator, self.preset.sampler)
+            losses.append(loss.item())
             noise = torch.randn(plans.shape, generator=generator).to(self.device)
-
-            def predict(noisy: Tensor, step: Tensor, inputs: Tensor = inputs) -> Tensor:
-                return self.ema(noisy, step, inputs)
-
-            sampler = self.preset.sampler
-            plan = sample_ddim(predict, noise, sampler.timesteps, sampler.train_steps)
+            plan = self.ema.compute_plan(inputs, noise, self.preset.sampler)
             errors.append(self._position_error_mm(plan.cpu().numpy(), part.numpy()))
         weights = [len(part) for part in index.split(256)]
         return {
@@ -222,7 +228,8 @@ class BcTrainer:
         """Collect what must be equal for a resume to continue the same run."""
         return {
             "data_hash": self.data.hash,
-            "preset": json.dumps(asdict(self.preset), sort_keys=True),
+            "network": self.preset.network.architecture,
+            **_flatten("preset", asdict(self.preset)),
             "total_steps": self.total_steps,
             "peak_rate": self.peak_rate,
             "batch": self.config.batch,
@@ -230,7 +237,12 @@ class BcTrainer:
         }
 
     def save_checkpoint(self, path: Path) -> None:
-        """Write all that a resume needs; the previous checkpoint lives until this one is whole."""
+        """Write all that a resume needs; the previous checkpoint lives until this one is whole.
+
+        Raises:
+            ResipError: if a weight is not finite, or the file cannot be written.
+        """
+        self._check_weights(path)
         state = {
             "identity": self._identity(),
             "step": self.step,
@@ -250,6 +262,15 @@ class BcTrainer:
                 "--run-dir; the previous checkpoint is unchanged"
             ) from error
 
+    def _check_weights(self, path: Path) -> None:
+        """Refuse to replace a good checkpoint by one that diverged."""
+        for name, value in [*self.network.named_parameters(), *self.ema.named_parameters()]:
+            if not torch.isfinite(value).all():
+                raise ResipError(
+                    f"weight {name} is not finite after step {self.step}: training diverged; "
+                    f"lower --learning-rate. Last good checkpoint: {path}"
+                )
+
     def load_checkpoint(self, path: Path) -> None:
         """Continue from a checkpoint of the same run.
 
@@ -262,11 +283,19 @@ class BcTrainer:
             state = torch.load(path, weights_only=True, map_location="cpu")
         except Exception as error:
             raise ConfigError(f"cannot read checkpoint {path}: {error}; start afresh") from error
+        made_with = state.get("identity") if isinstance(state, dict) else None
+        if not isinstance(made_with, dict):
+            raise ConfigError(f"{path} is not a checkpoint of this program; start afresh")
         for key, value in self._identity().items():
-            if state["identity"].get(key) != value:
+            if key not in made_with:
                 raise ConfigError(
-                    f"{path} was made with {key} = {state['identity'].get(key)}, this run has "
-                    f"{value}; resume with equal settings and data, or start without --resume"
+                    f"{path} does not say its {key}: another version or another network wrote "
+                    "it; resume with that, or start without --resume in another --run-dir"
+                )
+            if made_with[key] != value:
+                raise ConfigError(
+                    f"{path} was made with {key} = {made_with[key]}, this run has {value}; resume "
+                    "with equal settings and data, or start without --resume"
                 )
         self.network.load_state_dict(state["network"])
         self.ema.load_state_dict(state["ema"])
@@ -281,7 +310,7 @@ class BcTrainer:
             task=task.name,
             rate_hz=task.rate_hz,
             observation=observation_names(task),
-            action=ACTION_NAMES,
+            action=action_names(task),
             prediction_horizon=self.preset.prediction_horizon,
             action_horizon=self.preset.action_horizon,
             network=self.preset.network,
@@ -298,6 +327,15 @@ class BcTrainer:
             ),
         )
         return save_base(self.config.out, card, self.normalizer, self.ema, self.plan_range)
+
+
+def _flatten(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings as one level, `prefix.name`, so that a difference can be named."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{prefix}.{name}"
+        flat |= _flatten(key, value) if isinstance(value, dict) else {key: value}
+    return flat
 
 
 def fit_normalizer(data: Demonstrations, episodes: NDArray[np.int64]) -> Normalizer:

@@ -32,7 +32,7 @@ from resip_ros.policy.card import (
     card_to_mapping,
     parse_card,
 )
-from resip_ros.policy.networks import ConditionalUNet, build_residual_actor
+from resip_ros.policy.networks import build_residual_actor
 from resip_ros.policy.normalizer import Normalizer
 from resip_ros.policy.plan_range import PlanRange
 from resip_ros.policy.runtime import (
@@ -70,7 +70,7 @@ def save_base(
         directory: Bundle to write or replace.
         card: What the policy is.
         normalizer: Of observations and actions.
-        network: The denoiser.
+        network: What makes the plans.
         plan_range: Needed if the card's plan_frame is `hand`.
 
     Returns:
@@ -169,7 +169,7 @@ def load_base(directory: Path, device: str = "cpu") -> BasePolicy:
     try:
         plan_range = _pop_plan_range(tensors)
         input_dim = base_input_dim(get_task(card.task), normalizer, card.relative_features)
-        network = ConditionalUNet(len(card.action), input_dim, card.network)
+        network = card.network.build(len(card.action), input_dim, card.prediction_horizon)
         _load_weights(directory, network, tensors)
         return BasePolicy(card, normalizer, network, device, plan_range)
     except DataError as error:

@@ -9,11 +9,12 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from resip_ros.core.action import ACTION_NAMES
+from resip_ros.core.action import action_names
 from resip_ros.core.errors import CheckpointMismatch, ConfigError
 from resip_ros.core.observation import observation_names
 from resip_ros.core.tasks import get_task
-from resip_ros.policy.networks import UNetSpec
+from resip_ros.policy.networks import ARCHITECTURES
+from resip_ros.policy.plan_network import NetworkSpec
 from resip_ros.policy.sampler import SamplerSpec
 
 SCHEMA_VERSION = 1
@@ -50,7 +51,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class BaseCard:
-    """Card of a diffusion base policy."""
+    """Card of a base policy."""
 
     task: str
     rate_hz: float
@@ -61,13 +62,15 @@ class BaseCard:
     prediction_horizon: int
     action_horizon: int
     """Steps of a plan that are executed before the next plan."""
-    network: UNetSpec
-    sampler: SamplerSpec
+    network: NetworkSpec
+    """Architecture and sizes; on disk with the key `architecture`."""
+    sampler: SamplerSpec | None
+    """None for a network that does not denoise."""
     provenance: Provenance
     relative_features: bool = False
     """Whether `build_part_features` is part of the input."""
     plan_frame: str = "base"
-    """What the network denoises: `base`, normalised actions as in the paper, or `hand`, their
+    """What the network predicts: `base`, normalised actions as in the paper, or `hand`, their
     difference from the hand's present pose (see `PlanRange`)."""
     observation_horizon: int = 1
     normalizer_hash: str = ""
@@ -91,11 +94,13 @@ class BaseCard:
                 f"action_horizon must be 1 to {self.prediction_horizon} (prediction_horizon), "
                 f"got {self.action_horizon}"
             )
-        if self.prediction_horizon % self.network.horizon_divisor:
-            raise ConfigError(
-                f"prediction_horizon must be a multiple of {self.network.horizon_divisor} for "
-                f"down_dims {self.network.down_dims}, got {self.prediction_horizon}"
-            )
+        if self.network.denoises != (self.sampler is not None):
+            needed = "needs a sampler" if self.network.denoises else "has no use for a sampler"
+            raise ConfigError(f"{self.network.architecture} {needed}, got {self.sampler}")
+        try:
+            self.network.check_horizon(self.prediction_horizon)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,7 @@ def _check_common(card: Card) -> None:
     if card.rate_hz != task.rate_hz:
         raise ConfigError(f"rate_hz is {card.rate_hz}, task {task.name} has {task.rate_hz}")
     _check_names("observation", card.observation, observation_names(task))
-    _check_names("action", card.action, ACTION_NAMES)
+    _check_names("action", card.action, action_names(task))
 
 
 def _check_names(what: str, got: tuple[str, ...], expected: tuple[str, ...]) -> None:
@@ -171,7 +176,10 @@ def _check_names(what: str, got: tuple[str, ...], expected: tuple[str, ...]) -> 
 
 def card_to_mapping(card: Card) -> dict[str, Any]:
     """Turn a card into plain lists, numbers and strings for YAML."""
-    return _plain(dataclasses.asdict(card))
+    mapping = _plain(dataclasses.asdict(card))
+    if isinstance(card, BaseCard):
+        mapping["network"] = {"architecture": card.network.architecture, **mapping["network"]}
+    return mapping
 
 
 def parse_card(mapping: object) -> Card:
@@ -199,7 +207,8 @@ def _plain(value: Any) -> Any:
 
 
 def _build(cls: type[T], mapping: dict[Any, Any], where: str) -> T:
-    hints = typing.get_type_hints(cls)
+    names = {item.name for item in dataclasses.fields(typing.cast("Any", cls))}
+    hints = {key: hint for key, hint in typing.get_type_hints(cls).items() if key in names}
     unknown = sorted(str(key) for key in mapping if key not in hints)
     missing = sorted(key for key in hints if key not in mapping)
     if unknown or missing:
@@ -214,8 +223,23 @@ def _build(cls: type[T], mapping: dict[Any, Any], where: str) -> T:
         raise CheckpointMismatch(f"{where}: {error}") from error
 
 
+def _build_network(mapping: dict[Any, Any], where: str) -> NetworkSpec:
+    """Build the sizes of the architecture that `mapping` names."""
+    # The first cards name none: there was one.
+    sizes = {"architecture": "unet", **mapping}
+    name = sizes.pop("architecture")
+    if not isinstance(name, str) or name not in ARCHITECTURES:
+        raise CheckpointMismatch(
+            f"{where}.architecture is {name!r}, this version has {', '.join(ARCHITECTURES)}; "
+            "install the version of resip_ros that wrote the bundle"
+        )
+    return _build(ARCHITECTURES[name], sizes, where)
+
+
 def _convert(value: Any, hint: Any, where: str) -> Any:
     """Check one parsed value against the field's type, turning lists into tuples."""
+    if hint is NetworkSpec and isinstance(value, dict):
+        return _build_network(value, where)
     origin = typing.get_origin(hint)
     if origin is types.UnionType:
         if value is None:

@@ -23,10 +23,9 @@ from resip_ros.core.observation import (
 )
 from resip_ros.core.tasks import TaskSpec, get_task
 from resip_ros.policy.card import BaseCard, ResidualCard
-from resip_ros.policy.networks import ConditionalUNet
 from resip_ros.policy.normalizer import Normalizer
+from resip_ros.policy.plan_network import PlanNetwork
 from resip_ros.policy.plan_range import PlanRange
-from resip_ros.policy.sampler import sample_ddim
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -40,7 +39,7 @@ def base_input_dim(task: TaskSpec, normalizer: Normalizer, relative_features: bo
 def base_input(
     task: TaskSpec, normalizer: Normalizer, obs: Float64 | Float32, relative_features: bool
 ) -> Float32:
-    """Build what conditions the base's denoiser; the one definition, in training and on the robot.
+    """Build what the base's network sees; the one definition, in training and on the robot.
 
     Args:
         task: says which bodies the part features compare.
@@ -92,13 +91,13 @@ def residual_input(
 
 
 class BasePolicy:
-    """Diffusion policy: one observation in, one chunk of normalised actions out."""
+    """Base policy: one observation in, one chunk of normalised actions out."""
 
     def __init__(
         self,
         card: BaseCard,
         normalizer: Normalizer,
-        network: ConditionalUNet,
+        network: PlanNetwork,
         device: str = "cpu",
         plan_range: PlanRange | None = None,
     ) -> None:
@@ -126,7 +125,7 @@ class BasePolicy:
     def predict_chunk(
         self, obs: Float64 | Float32, generator: torch.Generator | None = None
     ) -> Float32:
-        """Plan from the present observation, starting from fresh noise.
+        """Plan from the present observation; a denoiser starts from fresh noise.
 
         Nothing is carried over from the previous plan: equal observation and equal state of the
         generator give an equal plan.
@@ -146,12 +145,7 @@ class BasePolicy:
         condition = base_input(self.task, self.normalizer, obs, self.card.relative_features)
         condition = torch.from_numpy(condition).to(self._device)
         with torch.inference_mode():
-            chunk = sample_ddim(
-                lambda noisy, step: self._network(noisy, step, condition),
-                noise,
-                self.card.sampler.timesteps,
-                self.card.sampler.train_steps,
-            )
+            chunk = self._network.compute_plan(condition, noise, self.card.sampler)
         plan = chunk.cpu().numpy()
         if self._plan_range is None:
             return plan
