@@ -48,6 +48,14 @@ def test_no_start_has_the_hand_in_the_rack() -> None:
         assert measure_overlap(model, state, config.gripper_max_width_m / 2) < 2e-5
 
 
+def test_a_wobbly_foot_is_drawn_until_it_rests() -> None:
+    """The leaning foot of round_table rocks for seconds after a hard impulse: 23 draws here."""
+    config, task = load_control_config(), get_task("round_table")
+    model = build_scene("round_table", config).compile()
+    state = sample_initial_state(model, task, config, "high", 0, 71)
+    assert measure_overlap(model, state, config.gripper_max_width_m / 2) < 2e-5
+
+
 def test_bad_counts_and_names_are_refused() -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         check(CheckSettings("one_leg", states=0))
