@@ -22,7 +22,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from resip_ros.core.action import ACTION_NAMES
+from resip_ros.core.action import action_names
 from resip_ros.core.errors import ConfigError, DataError
 from resip_ros.core.observation import observation_names
 from resip_ros.core.tasks import get_task
@@ -51,15 +51,15 @@ class Demonstrations:
     def __post_init__(self) -> None:
         """Refuse content that does not fit the task's specification."""
         try:
-            names = observation_names(get_task(self.task))
+            task = get_task(self.task)
         except ConfigError as error:
             raise DataError(f"attribute task: {error}") from error
         ends = self.episode_ends
         if ends.ndim != 1 or len(ends) == 0 or np.any(np.diff(ends, prepend=0) <= 0):
             raise DataError(f"episode_ends must rise strictly from above 0, got {ends[:8]}")
         for name, array, dim in (
-            ("state_obs", self.state_obs, len(names)),
-            ("action", self.action, len(ACTION_NAMES)),
+            ("state_obs", self.state_obs, len(observation_names(task))),
+            ("action", self.action, len(action_names(task))),
         ):
             if array.shape != (ends[-1], dim):
                 raise DataError(
@@ -142,7 +142,7 @@ def write_demonstrations(path: Path, data: Demonstrations) -> None:
                 "task": task.name,
                 "rate_hz": task.rate_hz,
                 "observation": list(observation_names(task)),
-                "action": list(ACTION_NAMES),
+                "action": list(action_names(task)),
                 "source": data.source,
                 "seed": data.seed,
             }
@@ -204,7 +204,7 @@ def _check_attributes(path: Path, attrs: Mapping[str, object], task_name: str) -
         "task": task.name,
         "rate_hz": task.rate_hz,
         "observation": list(observation_names(task)),
-        "action": list(ACTION_NAMES),
+        "action": list(action_names(task)),
     }
     missing = [key for key in (*expected, "source", "seed") if key not in attrs]
     if missing:

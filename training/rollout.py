@@ -27,7 +27,7 @@ class PolicyRollout:
         self._cursor[ids] = self._policy.base.action_steps
 
     def act(self, obs: Array, ids: NDArray[np.int64]) -> Array:
-        """Actions (b, 10), SI, of environments ids (b,) for their observations (b, D)."""
+        """Actions (b, A), SI, of environments ids (b,) for their observations (b, D)."""
         steps = self._policy.base.action_steps
         due = np.flatnonzero(self._cursor[ids] >= steps)
         if len(due):

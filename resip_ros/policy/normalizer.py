@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from resip_ros.core.action import ACTION_DIM
 from resip_ros.core.errors import DataError
+from resip_ros.core.observation import PROPRIO_DIM
 
 OBS_CLAMP = 3.0
 """Normalised observations are clamped to [-OBS_CLAMP, OBS_CLAMP]."""
@@ -93,13 +95,17 @@ class Normalizer:
         return _scale(action, self.action_min, self.action_max).astype(np.float32)
 
     def normalize_hand(self, obs: Float64 | Float32) -> Float32:
-        """Normalised action (..., Da) that asks for the hand's present pose, gripper 0.
+        """Normalised action (..., Da) that asks for the hands' present poses, grippers 0.
 
-        The observation (..., Do) begins with the 9 entries of a pose, as the action does.
+        For every arm, proprioception in the observation (..., Do) and the arm's block of the
+        action begin with the 9 entries of a pose.
         """
         hand = np.zeros((*np.shape(obs)[:-1], self.action_dim), np.float32)
-        pose = slice(0, 9)
-        hand[..., pose] = _scale(obs[..., pose], self.action_min[pose], self.action_max[pose])
+        for arm in range(self.action_dim // ACTION_DIM):
+            seen = slice(arm * PROPRIO_DIM, arm * PROPRIO_DIM + 9)
+            pose = slice(arm * ACTION_DIM, arm * ACTION_DIM + 9)
+            low, high = self.action_min[pose], self.action_max[pose]
+            hand[..., pose] = _scale(obs[..., seen], low, high)
         return hand
 
     def denormalize_action(self, action: Float64 | Float32) -> Float64:
