@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from resip_ros.policy.normalizer import Normalizer
+from training.curriculum import Curriculum
 from training.residual_env import Env, EpisodeEnd, ResidualStep
 
 
@@ -72,7 +73,7 @@ class ChunkEnv:
         self.head = head
         self.num_envs = env.num_envs
         self.steps_per_action = head.steps
-        self.curriculum = None
+        self.curriculum: Curriculum | None = None
         self._is_hopeless = is_hopeless
         self._generator = torch.Generator().manual_seed(seed)
         self._obs = np.zeros((0, 0))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from resip_ros.policy.bundle import save_residual
+from resip_ros.policy.bundle import save_addition
 from resip_ros.policy.card import Provenance, ResidualCard
 from resip_ros.policy.runtime import residual_input
 from training.curriculum import Curriculum
@@ -96,7 +96,7 @@ class ResidualMethod:
             relative_features=args.relative_features,
             provenance=provenance,
         )
-        save_residual(args.bundle, card, base.normalizer, actor)
+        save_addition(args.bundle, card, base.normalizer, actor)
 
     @property
     def _bound(self) -> str:

@@ -31,8 +31,7 @@ class PolicyRollout:
         steps = self._policy.base.action_steps
         due = np.flatnonzero(self._cursor[ids] >= steps)
         if len(due):
-            chunk = self._policy.base.predict_chunk(obs[due], self._generator)
-            self._plan[ids[due]] = chunk[:, :steps]
+            self._plan[ids[due]] = self._policy.plan(obs[due], self._generator)
             self._cursor[ids[due]] = 0
         base = self._plan[ids, self._cursor[ids]]
         self._cursor[ids] += 1

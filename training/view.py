@@ -96,10 +96,10 @@ class PolicyActor:
 
     def act(self, obs: Array) -> tuple[Array, Array]:
         """Base and net action (A,) for an observation (D,), all SI."""
-        base, one = self._policy.base, obs[None]
+        one = obs[None]
         if not self._plan:
-            chunk = base.predict_chunk(one, self._generator)
-            self._plan = [chunk[:, i] for i in range(base.action_steps)]
+            chunk = self._policy.plan(one, self._generator)
+            self._plan = [chunk[:, i] for i in range(chunk.shape[1])]
         planned = self._plan.pop(0)
         net = self._policy.compute_action(planned, self._policy.correct(one, planned))
         return self._policy.compute_action(planned, np.zeros_like(planned))[0], net[0]

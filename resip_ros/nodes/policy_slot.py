@@ -168,6 +168,11 @@ class PolicySlot:
     def _load(self, path: str) -> AssemblyPolicy:
         check_quickly(Path(path), self._task)
         policy = load_policy(Path(path))
+        if policy.decides_per_chunk:
+            raise CheckpointMismatch(
+                f"{path} decides once per chunk (ResiP-C or IDQL); the graph corrects every step: "
+                "give a folder with base/ and a residual of steps"
+            )
         warm_up(policy)
         self._accept(policy)
         return policy

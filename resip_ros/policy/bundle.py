@@ -25,10 +25,12 @@ from torch import Tensor, nn
 from resip_ros.core.errors import CheckpointMismatch, DataError, ResipError
 from resip_ros.core.tasks import get_task
 from resip_ros.policy.card import (
+    CARDS,
     BaseCard,
     Card,
     ResidualCard,
     Success,
+    ValueCard,
     card_to_mapping,
     parse_card,
 )
@@ -42,14 +44,15 @@ from resip_ros.policy.runtime import (
     base_input_dim,
     residual_input_dim,
 )
+from resip_ros.policy.value import ChunkValue, ValuePolicy
 
 CARD_FILE = "card.yaml"
 WEIGHTS_FILE = "weights.safetensors"
 _NETWORK = "network."
 _NORMALIZER = "normalizer."
 _PLAN_RANGE = "plan_range."
-_KINDS = {BaseCard: "base", ResidualCard: "residual"}
-C = TypeVar("C", BaseCard, ResidualCard)
+_KINDS = {card: kind for kind, card in CARDS.items()}
+C = TypeVar("C", BaseCard, ResidualCard, ValueCard)
 
 
 def hash_bytes(payload: bytes) -> str:
@@ -87,15 +90,16 @@ def save_base(
     )
 
 
-def save_residual(
-    directory: Path, card: ResidualCard, normalizer: Normalizer, actor: nn.Module
-) -> ResidualCard:
-    """Write a residual bundle; its small network stays float32.
+D = TypeVar("D", ResidualCard, ValueCard)
+
+
+def save_addition(directory: Path, card: D, normalizer: Normalizer, network: nn.Module) -> D:
+    """Write what was trained on a base, a residual or a value; the network stays float32.
 
     Returns:
         The card with its hashes filled in.
     """
-    tensors = {_NETWORK + k: v for k, v in actor.state_dict().items()}
+    tensors = {_NETWORK + k: v for k, v in network.state_dict().items()}
     return save_bundle(
         directory, dataclasses.replace(card, normalizer_hash=normalizer.hash), tensors
     )
@@ -191,38 +195,66 @@ def load_residual(directory: Path, base: BasePolicy, device: str = "cpu") -> Res
         CheckpointMismatch: also if `base` is not that base.
     """
     card, tensors = _read_bundle(directory, ResidualCard)
-    if card.task != base.card.task:
+    _check_base(directory, card, base)
+    if card.chunk_steps not in (1, base.action_steps):
         raise CheckpointMismatch(
-            f"residual {directory} is for task {card.task}, the base for {base.card.task}"
+            f"residual {directory} corrects {card.chunk_steps} steps at once, the base executes "
+            f"{base.action_steps}; retrain the residual on this base"
         )
-    if card.base_hash != base.card.weights_hash:
-        raise CheckpointMismatch(
-            f"residual {directory} was trained on base {card.base_hash[:12]}, this base is "
-            f"{base.card.weights_hash[:12]}; restore that base or retrain the residual on this one"
-        )
-    if card.normalizer_hash != base.card.normalizer_hash:
-        raise CheckpointMismatch(
-            f"residual {directory} expects normaliser {card.normalizer_hash[:12]}, the base has "
-            f"{base.card.normalizer_hash[:12]}; retrain the residual on this base"
-        )
-    input_dim = residual_input_dim(base.task, base.normalizer, card.relative_features)
-    actor = build_residual_actor(input_dim, len(card.action), card.hidden)
+    input_dim = residual_input_dim(
+        base.task, base.normalizer, card.relative_features, card.chunk_steps
+    )
+    actor = build_residual_actor(input_dim, card.chunk_steps * len(card.action), card.hidden)
     _load_weights(directory, actor, tensors)
     return ResidualPolicy(card, base.normalizer, actor, device)
 
 
+def load_value(directory: Path, base: BasePolicy) -> ValuePolicy:
+    """Load a value bundle for the base it was trained on.
+
+    Raises:
+        CheckpointMismatch: also if `base` is not that base.
+    """
+    card, tensors = _read_bundle(directory, ValueCard)
+    _check_base(directory, card, base)
+    width = base_input_dim(base.task, base.normalizer, base.card.relative_features)
+    input_dim = width + base.action_steps * len(card.action)
+    value = ChunkValue(input_dim, card.hidden, float(len(base.task.pairs)))
+    _load_weights(directory, value, tensors)
+    return ValuePolicy(card, value)
+
+
+def _check_base(directory: Path, card: ResidualCard | ValueCard, base: BasePolicy) -> None:
+    """Refuse what was trained on another base."""
+    if card.task != base.card.task:
+        raise CheckpointMismatch(
+            f"{card.kind} {directory} is for task {card.task}, the base for {base.card.task}"
+        )
+    if card.base_hash != base.card.weights_hash:
+        raise CheckpointMismatch(
+            f"{card.kind} {directory} was trained on base {card.base_hash[:12]}, this base is "
+            f"{base.card.weights_hash[:12]}; restore that base or retrain on this one"
+        )
+    if card.normalizer_hash != base.card.normalizer_hash:
+        raise CheckpointMismatch(
+            f"{card.kind} {directory} expects normaliser {card.normalizer_hash[:12]}, the base "
+            f"has {base.card.normalizer_hash[:12]}; retrain it on this base"
+        )
+
+
 def load_policy(directory: Path, device: str = "cpu") -> AssemblyPolicy:
-    """Load a policy folder (`base/` and perhaps `residual/`) or a single base bundle.
+    """Load a policy folder (`base/`, perhaps `residual/` or `value/`) or a single base bundle.
 
     Raises:
         CheckpointMismatch: if there is neither, or one of the bundles is refused.
     """
     directory = Path(directory)
     if (directory / CARD_FILE).is_file():
-        if isinstance(_read_card(directory), ResidualCard):
+        card = _read_card(directory)
+        if not isinstance(card, BaseCard):
             raise CheckpointMismatch(
-                f"{directory} is a residual and needs its base; give the policy folder that "
-                "holds base/ and residual/"
+                f"{directory} is a {card.kind} and needs its base; give the policy folder that "
+                f"holds base/ and {card.kind}/"
             )
         return AssemblyPolicy(load_base(directory, device))
     if not (directory / "base").is_dir():
@@ -232,9 +264,12 @@ def load_policy(directory: Path, device: str = "cpu") -> AssemblyPolicy:
             "train one with `python -m training.bc` or name another directory"
         )
     base = load_base(directory / "base", device)
-    if not (directory / "residual").is_dir():
-        return AssemblyPolicy(base)
-    return AssemblyPolicy(base, load_residual(directory / "residual", base, device))
+    residual, value = directory / "residual", directory / "value"
+    return AssemblyPolicy(
+        base,
+        load_residual(residual, base, device) if residual.is_dir() else None,
+        load_value(value, base) if value.is_dir() else None,
+    )
 
 
 def _dump_card(card: Card) -> str:

@@ -122,6 +122,8 @@ class ResidualCard:
     relative_features: bool
     """Whether `build_relative_features` is part of the input."""
     provenance: Provenance
+    chunk_steps: int = 1
+    """Steps that are corrected at once: 1, or the base's executed chunk (ResiP-C)."""
     normalizer_hash: str = ""
     """Hash of the base's normaliser, filled in when the bundle is saved."""
     weights_hash: str = ""
@@ -136,14 +138,46 @@ class ResidualCard:
             raise ConfigError(f"alpha must be in (0, 1], got {self.alpha}")
         if self.bound not in BOUNDS:
             raise ConfigError(f"bound must be one of {', '.join(BOUNDS)}, got {self.bound!r}")
-        if not self.hidden or min(self.hidden) < 1:
-            raise ConfigError(f"hidden needs positive widths, got {self.hidden}")
+        _check_hidden(self.hidden)
+        if self.chunk_steps < 1:
+            raise ConfigError(f"chunk_steps must be at least 1, got {self.chunk_steps}")
 
 
-Card = BaseCard | ResidualCard
-CARDS: dict[str, type[BaseCard] | type[ResidualCard]] = {
+@dataclass(frozen=True)
+class ValueCard:
+    """Card of values that choose among a base's chunks; only valid together with that base."""
+
+    task: str
+    rate_hz: float
+    observation: tuple[str, ...]
+    action: tuple[str, ...]
+    base_hash: str
+    """`weights_hash` of the base."""
+    hidden: tuple[int, ...]
+    """Widths of the MLP's hidden layers."""
+    samples: int
+    """Chunks among which is chosen."""
+    provenance: Provenance
+    normalizer_hash: str = ""
+    """Hash of the base's normaliser, filled in when the bundle is saved."""
+    weights_hash: str = ""
+    """SHA-256 of `weights.safetensors`, filled in when the bundle is saved."""
+    kind: str = field(default="value")
+    schema: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse values this package cannot run."""
+        _check_common(self)
+        _check_hidden(self.hidden)
+        if self.samples < 1:
+            raise ConfigError(f"samples must be at least 1, got {self.samples}")
+
+
+Card = BaseCard | ResidualCard | ValueCard
+CARDS: dict[str, type[BaseCard] | type[ResidualCard] | type[ValueCard]] = {
     "base": BaseCard,
     "residual": ResidualCard,
+    "value": ValueCard,
 }
 T = TypeVar("T")
 
@@ -161,6 +195,11 @@ def _check_common(card: Card) -> None:
         raise ConfigError(f"rate_hz is {card.rate_hz}, task {task.name} has {task.rate_hz}")
     _check_names("observation", card.observation, observation_names(task))
     _check_names("action", card.action, action_names(task))
+
+
+def _check_hidden(hidden: tuple[int, ...]) -> None:
+    if not hidden or min(hidden) < 1:
+        raise ConfigError(f"hidden needs positive widths, got {hidden}")
 
 
 def _check_names(what: str, got: tuple[str, ...], expected: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ Normalised means scaled to [-1, 1] by the base's normaliser. Threads are the cal
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ from resip_ros.policy.card import BaseCard, ResidualCard
 from resip_ros.policy.normalizer import Normalizer
 from resip_ros.policy.plan_network import PlanNetwork
 from resip_ros.policy.plan_range import PlanRange
+from resip_ros.policy.value import ValuePolicy
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -57,10 +59,12 @@ def base_input(
     return np.concatenate([normalized, features.astype(np.float32)], axis=-1)
 
 
-def residual_input_dim(task: TaskSpec, normalizer: Normalizer, relative_features: bool) -> int:
+def residual_input_dim(
+    task: TaskSpec, normalizer: Normalizer, relative_features: bool, chunk_steps: int = 1
+) -> int:
     """Size of `residual_input`."""
     relative = len(relative_feature_names(task)) if relative_features else 0
-    return normalizer.obs_dim + normalizer.action_dim + relative
+    return normalizer.obs_dim + chunk_steps * normalizer.action_dim + relative
 
 
 def residual_input(
@@ -76,15 +80,19 @@ def residual_input(
         task: says which bodies the relative features compare.
         normalizer: the base's.
         obs: (B, D) raw observation, SI, base frame.
-        base_action_norm: (B, A) the base's action of this step, normalised.
-        relative_features: whether to append `build_relative_features`.
+        base_action_norm: (B, A) the base's action of this step, normalised; or (B, K, A) those
+            of a whole chunk, for a residual that corrects it at once.
+        relative_features: whether to append `build_relative_features`, which compare the first
+            action.
 
     Returns:
-        (B, `residual_input_dim`): clamped normalised observation, base action, features.
+        (B, `residual_input_dim`): clamped normalised observation, base actions, features.
     """
-    parts = [normalizer.normalize_obs(obs), np.asarray(base_action_norm, dtype=np.float32)]
+    actions = np.asarray(base_action_norm, dtype=np.float32)
+    flat = actions.reshape(len(actions), -1)
+    parts = [normalizer.normalize_obs(obs), flat]
     if relative_features:
-        base_action = normalizer.denormalize_action(base_action_norm)
+        base_action = normalizer.denormalize_action(flat[:, : normalizer.action_dim])
         features = build_relative_features(task, obs.astype(np.float64), base_action)
         parts.append(features.astype(np.float32))
     return np.concatenate(parts, axis=-1)
@@ -107,7 +115,7 @@ class BasePolicy:
             DataError: if the plan range is not what the card's plan_frame needs.
         """
         _check_plan_range(card, plan_range)
-        self._plan_range = plan_range
+        self.plan_range = plan_range
         self.card = card
         self.task = get_task(card.task)
         self.normalizer = normalizer
@@ -142,14 +150,24 @@ class BasePolicy:
             (len(obs), self.horizon, self.normalizer.action_dim),
             generator=generator or self._generator,
         ).to(self._device)
-        condition = base_input(self.task, self.normalizer, obs, self.card.relative_features)
-        condition = torch.from_numpy(condition).to(self._device)
+        condition = torch.from_numpy(self.build_input(obs)).to(self._device)
         with torch.inference_mode():
             chunk = self._network.compute_plan(condition, noise, self.card.sampler)
-        plan = chunk.cpu().numpy()
-        if self._plan_range is None:
+        return self.decode_plan(chunk.cpu().numpy(), obs)
+
+    def build_input(self, obs: Float64 | Float32) -> Float32:
+        """What the network sees (B, `base_input_dim`) for raw observations (B, D)."""
+        return base_input(self.task, self.normalizer, obs, self.card.relative_features)
+
+    def decode_plan(self, plan: Float32, obs: Float64 | Float32) -> Float32:
+        """Normalised actions (B, T, A) of the network's plan (B, T, A) at raw observations."""
+        if self.plan_range is None:
             return plan
-        return self._plan_range.decode(plan, self.normalizer.normalize_hand(obs))
+        return self.plan_range.decode(plan, self.normalizer.normalize_hand(obs))
+
+    def copy_network(self) -> PlanNetwork:
+        """A copy of the network that may be trained."""
+        return deepcopy(self._network).requires_grad_(True)
 
 
 class ResidualPolicy:
@@ -174,13 +192,18 @@ class ResidualPolicy:
 
         Args:
             obs: (B, D) raw observation, SI, base frame.
-            base_action_norm: (B, A) the base's action of this step, normalised.
+            base_action_norm: (B, A) the base's action of this step, normalised; (B, K, A) those
+                of the executed chunk, if the card says that K steps are corrected at once.
 
         Returns:
-            (B, A) to be added to `base_action_norm`; scaled by alpha, bounded if the card says.
+            What is to be added to `base_action_norm`, of its shape; scaled by alpha, bounded if
+            the card says.
         """
         obs = _check_input("observation", obs, self.normalizer.obs_dim)
-        base = _check_input("base action", base_action_norm, self.normalizer.action_dim)
+        shape = np.shape(base_action_norm)
+        flat = np.reshape(base_action_norm, (len(obs), -1))
+        steps = self.card.chunk_steps
+        base = _check_input("base action", flat, steps * self.normalizer.action_dim)
         features = residual_input(
             self.task, self.normalizer, obs, base, self.card.relative_features
         )
@@ -188,15 +211,17 @@ class ResidualPolicy:
             output = self._actor(torch.from_numpy(features).to(self._device))
             if self.card.bound == "tanh":
                 output = output.tanh()
-            return (self.card.alpha * output).cpu().numpy()
+            return (self.card.alpha * output).cpu().numpy().reshape(shape)
 
 
 @dataclass(frozen=True)
 class AssemblyPolicy:
-    """A policy folder: the base and, if there is one, the residual trained on it."""
+    """A policy folder: the base and what was trained on it, if anything."""
 
     base: BasePolicy
     residual: ResidualPolicy | None = None
+    value: ValuePolicy | None = None
+    """Chooses among sampled chunks (IDQL)."""
 
     @property
     def task(self) -> TaskSpec:
@@ -208,9 +233,25 @@ class AssemblyPolicy:
         """The base's normaliser, which the residual shares."""
         return self.base.normalizer
 
+    @property
+    def decides_per_chunk(self) -> bool:
+        """Whether something beside the base acts when a chunk is planned, and only then."""
+        corrects_chunks = self.residual is not None and self.residual.card.chunk_steps > 1
+        return self.value is not None or corrects_chunks
+
+    def plan(self, obs: Float64 | Float32, generator: torch.Generator | None = None) -> Float32:
+        """Chunks (B, K, A), normalised, to be executed from observations (B, D) on."""
+        if self.value is not None:
+            chunk = self.value.choose(self.base, obs, generator)
+        else:
+            chunk = self.base.predict_chunk(obs, generator)[:, : self.base.action_steps]
+        if self.residual is not None and self.residual.card.chunk_steps > 1:
+            chunk = chunk + self.residual.correct(obs, chunk)
+        return chunk
+
     def correct(self, obs: Float64 | Float32, base_action_norm: Float32) -> Float32:
-        """Correction (B, A), normalised; exactly zero without a residual."""
-        if self.residual is None:
+        """Correction (B, A) of a step, normalised; exactly zero without a residual of steps."""
+        if self.residual is None or self.residual.card.chunk_steps > 1:
             return np.zeros(np.shape(base_action_norm), dtype=np.float32)
         return self.residual.correct(obs, base_action_norm)
 

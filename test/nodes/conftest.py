@@ -23,7 +23,7 @@ from resip_ros.core.observation import observation_names
 from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
 from resip_ros.nodes.table import ENVIRONMENT
-from resip_ros.policy.bundle import save_base, save_residual
+from resip_ros.policy.bundle import save_base, save_addition
 from resip_ros.policy.card import BaseCard, Provenance, ResidualCard
 from resip_ros.policy.networks import ConditionalUNet, UNetSpec, build_residual_actor
 from resip_ros.policy.normalizer import Normalizer
@@ -74,7 +74,7 @@ def write_policy(folder: Path, seed: int) -> Path:
     )
     actor = build_residual_actor(residual_input_dim(task, normalizer, True), 10, (16, 16))
     torch.nn.init.normal_(actor[-1].weight, std=1.0)
-    save_residual(folder / "residual", residual, normalizer, actor)
+    save_addition(folder / "residual", residual, normalizer, actor)
     return folder
 
 

@@ -11,7 +11,7 @@ import torch
 from resip_ros.core.action import ACTION_NAMES
 from resip_ros.core.observation import observation_names
 from resip_ros.core.tasks import TaskSpec, get_task
-from resip_ros.policy.bundle import save_base, save_residual
+from resip_ros.policy.bundle import save_addition, save_base
 from resip_ros.policy.card import BaseCard, Provenance, ResidualCard
 from resip_ros.policy.networks import ConditionalUNet, UNetSpec, build_residual_actor
 from resip_ros.policy.normalizer import Normalizer
@@ -89,5 +89,5 @@ def policy_folder(
     folder = tmp_path / "one_leg"
     saved = save_base(folder / "base", base_card, normalizer, network)
     residual_card = dataclasses.replace(residual_card, base_hash=saved.weights_hash)
-    save_residual(folder / "residual", residual_card, normalizer, actor)
+    save_addition(folder / "residual", residual_card, normalizer, actor)
     return folder
