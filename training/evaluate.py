@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -52,21 +53,31 @@ class EvaluateSettings:
     engine: Literal["mujoco", "warp"] = "mujoco"
     """What steps the simulations: MuJoCo on CPU threads, or MuJoCo Warp on a GPU."""
     json: Path | None = None
-    """File to write the figures to."""
+    """File to write the figures to, with every episode's end (training.compare reads them)."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """How one episode ended."""
+
+    success: bool
+    steps: int
+    stage: str
+    """Stage in which it failed (training.stages); '' on success."""
+    reason: str
+    """Why it ended without success; '' on success."""
+    force: float
+    """Largest filtered hand force, N."""
 
 
 @dataclass
 class Evaluation:
     """Every episode's end."""
 
-    success: list[bool] = field(default_factory=list)
-    steps: list[int] = field(default_factory=list)
-    stages: dict[str, int] = field(default_factory=dict)
-    reasons: dict[str, int] = field(default_factory=dict)
-    force: list[float] = field(default_factory=list)
-    """Largest filtered hand force of every episode, N."""
-    step_force: list[float] = field(default_factory=list)
-    """The same of every step in contact, N."""
+    episodes: dict[int, Episode] = field(default_factory=dict[int, Episode])
+    """By number."""
+    step_force: list[float] = field(default_factory=list[float])
+    """Largest filtered hand force of every step in contact, N."""
     refused: int = 0
     env_steps: int = 0
 
@@ -82,6 +93,7 @@ def evaluate(
     slots = np.arange(min(env.num_envs, episodes))
     env.reset()
     env.reset(slots, states[: len(slots)], slots)
+    number = np.arange(env.num_envs)
     started = len(slots)
     active = slots
     stage = np.zeros(env.num_envs, dtype=np.int64)
@@ -98,11 +110,19 @@ def evaluate(
         out.step_force += touching[touching > 0.5].tolist()
         out.refused += int(result.refused[active].sum())
         ended = active[(result.terminated | result.truncated)[active]]
-        for slot in ended:
-            _count(out, result, int(slot), int(env.t[slot]), names[stage[slot]], float(peak[slot]))
+        for slot in map(int, ended):
+            success = bool(result.success[slot])
+            out.episodes[int(number[slot])] = Episode(
+                success=success,
+                steps=int(env.t[slot]),
+                stage="" if success else names[stage[slot]],
+                reason="" if success else str(result.failure[slot]) or "time limit",
+                force=float(peak[slot]),
+            )
             progress.advance(bar)
         again = ended[: max(episodes - started, 0)]
         numbers = started + np.arange(len(again))
+        number[again] = numbers
         env.reset(again, [states[i] for i in numbers], numbers)
         rollout.restart(again)
         stage[again], peak[again] = 0, 0.0
@@ -111,23 +131,13 @@ def evaluate(
     return out
 
 
-def _count(out: Evaluation, result: Any, slot: int, steps: int, stage: str, peak: float) -> None:
-    """Add one finished episode."""
-    success = bool(result.success[slot])
-    out.success.append(success)
-    out.steps.append(steps)
-    out.force.append(peak)
-    if not success:
-        reason = str(result.failure[slot]) or "time limit"
-        out.reasons[reason] = out.reasons.get(reason, 0) + 1
-        out.stages[stage] = out.stages.get(stage, 0) + 1
-
-
 def summarise(settings: EvaluateSettings, out: Evaluation, seconds: float) -> dict[str, Any]:
     """Figures of an evaluation."""
-    successes, n = sum(out.success), len(out.success)
+    episodes = [out.episodes[i] for i in sorted(out.episodes)]
+    successes, n = sum(episode.success for episode in episodes), len(episodes)
+    failed = [episode for episode in episodes if not episode.success]
     force = np.array(out.step_force or [0.0])
-    lengths = [s for s, ok in zip(out.steps, out.success, strict=True) if ok]
+    lengths = [episode.steps for episode in episodes if episode.success]
     return {
         "task": settings.task,
         "policy": str(settings.policy),
@@ -141,8 +151,8 @@ def summarise(settings: EvaluateSettings, out: Evaluation, seconds: float) -> di
         "envs": settings.envs,
         "engine": settings.engine,
         "env_steps_per_s": round(out.env_steps / seconds, 1),
-        "failure_stages": out.stages,
-        "failure_reasons": out.reasons,
+        "failure_stages": dict(Counter(episode.stage for episode in failed)),
+        "failure_reasons": dict(Counter(episode.reason for episode in failed)),
         "steps_mean_success": round(float(np.mean(lengths)), 1) if lengths else None,
         "contact_force_n": {
             "p50": round(float(np.percentile(force, 50)), 2),
@@ -151,6 +161,7 @@ def summarise(settings: EvaluateSettings, out: Evaluation, seconds: float) -> di
         },
         "refused_steps": out.refused,
         "seconds": round(seconds, 1),
+        "episodes": [asdict(episode) for episode in episodes],
     }
 
 
@@ -182,7 +193,7 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
     with Progress() as progress:
         out = evaluate(policy, env, settings.episodes, settings.seed, progress)
     figures = summarise(settings, out, time.monotonic() - began)
-    print(json.dumps(figures, indent=1))
+    print(json.dumps({k: v for k, v in figures.items() if k != "episodes"}, indent=1))
     if settings.json is not None:
         write_json_atomically(settings.json, figures)
     return figures

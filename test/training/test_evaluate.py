@@ -65,11 +65,12 @@ def _run_once(tiny_base, **more):
 def test_counts_add_up_and_repeat(tiny_base):
     first, second = (_run_once(tiny_base, episodes=5, seed=3) for _ in range(2))
     assert first == second
-    assert len(first.success) == len(first.steps) == len(first.force) == 5
-    assert first.steps == [6] * 5
+    assert sorted(first.episodes) == list(range(5))
+    ends = list(first.episodes.values())
+    assert [end.steps for end in ends] == [6] * 5
     assert first.env_steps == 30
-    assert sum(first.stages.values()) == sum(first.reasons.values()) == 5
-    assert set(first.stages) <= set(STAGES)
+    assert {end.reason for end in ends} == {"time limit"}
+    assert {end.stage for end in ends} <= set(STAGES)
 
 
 def test_every_episode_starts_with_a_plan_of_its_own(tiny_base, monkeypatch):
@@ -86,6 +87,24 @@ def test_every_episode_starts_with_a_plan_of_its_own(tiny_base, monkeypatch):
     with Progress(disable=True) as progress:
         evaluate(policy, env, 4, 1, progress)
     assert plans == [1, 1, 1, 1]
+
+
+def test_an_episode_keeps_its_number_in_any_slot(tiny_base, monkeypatch):
+    """Two simulations: what starts third ends in the slot of the first that ended."""
+    env = AssemblyEnv("one_leg", 2, seed=1, num_threads=1, pool_size=1)
+    env.episode_steps = 6
+    original = env.step
+
+    def step(action):
+        result = original(action)
+        result.success[1] = result.terminated[1] = env.t[1] == 2
+        return result
+
+    monkeypatch.setattr(env, "step", step)
+    with Progress(disable=True) as progress:
+        out = evaluate(load_policy(tiny_base), env, 4, 1, progress)
+    assert [out.episodes[i].success for i in range(4)] == [False, True, True, True]
+    assert out.episodes[0].steps == 6
 
 
 def _last_part_positions(tiny_base, envs: int) -> np.ndarray:
@@ -156,11 +175,13 @@ def test_successes_and_failures_are_told_apart(tiny_base, monkeypatch):
     Scripted(env, ["success", "reflex", "", "success"]).install(monkeypatch)
     with Progress(disable=True) as progress:
         out = evaluate(load_policy(tiny_base), env, 4, 1, progress)
-    assert out.success == [True, False, False, True]
-    assert out.steps == [2, 2, 4, 2]
-    assert out.force[1] == 99.0
-    assert max(out.force[0], *out.force[2:]) < 50.0, "a peak belongs to its own episode"
-    assert out.reasons == {"reflex": 1, "time limit": 1}
+    ends = [out.episodes[i] for i in range(4)]
+    assert [end.success for end in ends] == [True, False, False, True]
+    assert [end.steps for end in ends] == [2, 2, 4, 2]
+    assert ends[1].force == 99.0
+    others = [ends[i].force for i in (0, 2, 3)]
+    assert max(others) < 50.0, "a peak belongs to its own episode"
+    assert [end.reason for end in ends] == ["", "reflex", "time limit", ""]
     figures = summarise(_settings(tiny_base), out, 2.0)
     assert figures["success_rate"] == 0.5
     assert figures["ci95"] == list(wilson_interval(2, 4))
