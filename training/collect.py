@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Collect demonstrations: ``python -m training.collect one_leg --episodes 50 --out DATA.zarr``.
+"""Collect demonstrations of a scripted operator, or successful episodes of a policy.
 
-A scripted operator works in many simulations at once; successful episodes are kept. Attempt
-number i of a seed starts from initial state i of that seed, with operator i.
+    python -m training.collect one_leg --episodes 50 --out data/one_leg.zarr
+    python -m training.collect one_leg --policy models/one_leg --episodes 999 --out data/resip.zarr
+
+Many simulations run at once; successful episodes are kept. Attempt number i of a seed starts from
+initial state i of that seed, with operator i. Episodes of a policy are what a student is distilled
+from: give them to `training.bc` (ResiP §II-D).
 """
 
 from __future__ import annotations
@@ -11,17 +15,20 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import numpy as np
+import torch
 import tyro
 from rich.progress import Progress
 
 from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.results import wilson_interval
+from resip_ros.policy.bundle import load_policy
 from training.dataset import build_demonstrations, write_demonstrations
 from training.demonstrators.registry import Demonstrator, make_demonstrator
 from training.env import AssemblyEnv
+from training.rollout import PolicyRollout
 
 
 @dataclass(frozen=True)
@@ -44,13 +51,100 @@ class CollectSettings:
     """CPU threads for physics."""
     max_attempts: int = 0
     """Give up after this many attempts; 0 means four times the episodes wanted."""
+    policy: Path | None = None
+    """Policy folder or bundle that acts instead of the operator."""
+
+
+class Crew(Protocol):
+    """Who acts in the simulations."""
+
+    source: str
+    """What the dataset names as its source."""
+
+    def start(self, slot: int, number: int) -> None:
+        """Begin attempt `number` in simulation `slot`."""
+        ...
+
+    def act(self, obs: np.ndarray, slots: np.ndarray) -> np.ndarray:
+        """Actions (b, A) in simulations slots (b,) for observations (N, D) of all, SI."""
+        ...
+
+    def gave_up(self, slot: int) -> bool:
+        """Whether there is no way to go on."""
+        ...
+
+    def place(self, slot: int) -> str:
+        """Where an attempt that failed had come to, for the table of failures."""
+        ...
+
+
+class Operators:
+    """A scripted operator for each attempt."""
+
+    source = "scripted"
+
+    def __init__(self, task: str, seed: int) -> None:
+        self._task, self._seed = task, seed
+        self._operators: dict[int, Demonstrator] = {}
+
+    def start(self, slot: int, number: int) -> None:
+        """Operator `number` of the seed."""
+        rng = np.random.default_rng((self._seed, number, 7))
+        self._operators[slot] = make_demonstrator(self._task, rng)
+
+    def act(self, obs: np.ndarray, slots: np.ndarray) -> np.ndarray:
+        """Actions (b, A), one operator at a time."""
+        return np.array([self._operators[int(slot)].act(obs[slot]) for slot in slots])
+
+    def gave_up(self, slot: int) -> bool:
+        """Whether the operator sees no way to go on."""
+        return self._operators[slot].gave_up
+
+    def place(self, slot: int) -> str:
+        """The operator's phase."""
+        return f" in {self._operators[slot].phase}"
+
+
+class PolicyCrew:
+    """One policy in all simulations; it never gives up."""
+
+    def __init__(self, folder: Path, task: str, num_envs: int, seed: int) -> None:
+        """Load the policy.
+
+        Raises:
+            ConfigError: when it is for another task.
+        """
+        policy = load_policy(folder)
+        if policy.task.name != task:
+            raise ConfigError(f"{folder} is a policy for {policy.task.name}, expected {task}")
+        hashes = [policy.base.card.weights_hash]
+        if policy.residual is not None:
+            hashes.append(policy.residual.card.weights_hash)
+        self.source = "policy " + " + ".join(text[:12] for text in hashes)
+        self._rollout = PolicyRollout(policy, num_envs, seed)
+
+    def start(self, slot: int, number: int) -> None:
+        """Plan anew."""
+        del number
+        self._rollout.restart(np.array([slot]))
+
+    def act(self, obs: np.ndarray, slots: np.ndarray) -> np.ndarray:
+        """Actions (b, A)."""
+        return self._rollout.act(obs[slots], slots)
+
+    def gave_up(self, slot: int) -> bool:
+        """Never."""
+        return False
+
+    def place(self, slot: int) -> str:
+        """A policy has no phases."""
+        return ""
 
 
 @dataclass
 class _Attempt:
     """One running attempt."""
 
-    operator: Demonstrator
     obs: list[np.ndarray] = field(default_factory=list)
     actions: list[np.ndarray] = field(default_factory=list)
 
@@ -66,7 +160,9 @@ class Collection:
     """How the other attempts ended: reason and the operator's phase."""
 
 
-def collect(settings: CollectSettings, env: AssemblyEnv, progress: Progress) -> Collection:
+def collect(
+    settings: CollectSettings, env: AssemblyEnv, crew: Crew, progress: Progress
+) -> Collection:
     """Run attempts until enough succeeded; every started attempt is finished and counted."""
     limit = settings.max_attempts or 4 * settings.episodes
     bar = progress.add_task("demonstrations", total=settings.episodes)
@@ -83,8 +179,8 @@ def collect(settings: CollectSettings, env: AssemblyEnv, progress: Progress) -> 
         numbers = list(range(started, started + len(slots)))
         env.reset(np.array(slots), env.initial_states(numbers, settings.seed))
         for slot, number in zip(slots, numbers, strict=True):
-            rng = np.random.default_rng((settings.seed, number, 7))
-            running[slot] = _Attempt(make_demonstrator(settings.task, rng))
+            crew.start(slot, number)
+            running[slot] = _Attempt()
         started += len(slots)
 
     env.reset()
@@ -93,15 +189,16 @@ def collect(settings: CollectSettings, env: AssemblyEnv, progress: Progress) -> 
         obs = env.observe()
         # idle simulations hold still
         action = env.hold_action()
+        slots = np.array(list(running))
+        action[slots] = crew.act(obs, slots)
         for slot, attempt in running.items():
-            action[slot] = attempt.operator.act(obs[slot])
             attempt.obs.append(obs[slot].copy())
             attempt.actions.append(action[slot].copy())
         result = env.step(action)
         for slot in list(running):
             attempt = running[slot]
             ended = result.terminated[slot] or result.truncated[slot]
-            if not (ended or attempt.operator.gave_up):
+            if not (ended or crew.gave_up(slot)):
                 continue
             del running[slot]
             out.attempts += 1
@@ -111,7 +208,7 @@ def collect(settings: CollectSettings, env: AssemblyEnv, progress: Progress) -> 
                 progress.advance(bar)
             else:
                 reason = str(result.failure[slot]) or ("time limit" if ended else "gave up")
-                key = f"{reason} in {attempt.operator.phase}"
+                key = reason + crew.place(slot)
                 out.failures[key] = out.failures.get(key, 0) + 1
         start([slot for slot in range(settings.envs) if slot not in running])
     return out
@@ -129,12 +226,16 @@ def main() -> None:
 
 
 def run(settings: CollectSettings) -> None:
-    """Collect, write the dataset and print the operator's success rate."""
+    """Collect, write the dataset and print the success rate."""
     if settings.out.exists():
         raise ConfigError(f"{settings.out} exists already; choose another --out or remove it")
     if settings.episodes < 1 or settings.envs < 1:
         raise ConfigError("--episodes and --envs must be at least 1")
     began = time.monotonic()
+    torch.set_num_threads(1)
+    crew: Crew = Operators(settings.task, settings.seed)
+    if settings.policy is not None:
+        crew = PolicyCrew(settings.policy, settings.task, settings.envs, settings.seed)
     env = AssemblyEnv(
         settings.task,
         settings.envs,
@@ -144,19 +245,20 @@ def run(settings: CollectSettings) -> None:
         pool_size=1,
     )
     with Progress() as progress:
-        result = collect(settings, env, progress)
+        result = collect(settings, env, crew, progress)
     if not result.actions:
         raise ResipError(
             f"no attempt of {result.attempts} succeeded ({result.failures}); nothing was written"
         )
     data = build_demonstrations(
-        settings.task, result.observations, result.actions, source="scripted", seed=settings.seed
+        settings.task, result.observations, result.actions, source=crew.source, seed=settings.seed
     )
     write_demonstrations(settings.out, data)
     successes, attempts = len(result.actions), result.attempts
     lengths = [len(actions) for actions in result.actions]
     summary = {
         "task": settings.task,
+        "source": crew.source,
         "randomness": settings.randomness,
         "seed": settings.seed,
         "episodes": successes,

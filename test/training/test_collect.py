@@ -9,8 +9,9 @@ import zarr
 from rich.progress import Progress
 
 from resip_ros.core.errors import ConfigError, ResipError
+from resip_ros.policy.bundle import load_policy
 from training import collect as program
-from training.collect import CollectSettings, collect, run
+from training.collect import CollectSettings, Operators, collect, run
 from training.env import AssemblyEnv
 
 
@@ -81,7 +82,9 @@ def test_time_limit_is_told_from_giving_up(tmp_path, resting, monkeypatch):
     env = AssemblyEnv("one_leg", 1, seed=6, num_threads=1, pool_size=1)
     env.episode_steps = 2
     with Progress(disable=True) as progress:
-        out = collect(_settings(tmp_path, envs=1, max_attempts=2), env, progress)
+        out = collect(
+            _settings(tmp_path, envs=1, max_attempts=2), env, Operators("one_leg", 6), progress
+        )
     assert (out.attempts, out.actions, out.failures) == (2, [], {"time limit in rest": 2})
 
 
@@ -115,6 +118,25 @@ def test_too_few_successes_are_kept_and_reported(tmp_path, resting, successful):
     with pytest.raises(ResipError, match="only 1 of 2 episodes succeeded in 2 attempts"):
         run(_settings(tmp_path, max_attempts=2))
     assert zarr.open_group(tmp_path / "demos.zarr", mode="r")["episode_ends"][:].tolist() == [3]
+
+
+def test_a_policy_takes_the_operators_place(tmp_path, tiny_base, successful, monkeypatch, capsys):
+    monkeypatch.setattr(program, "make_demonstrator", None)
+    settings = _settings(tmp_path, policy=tiny_base)
+    run(settings)
+    data = zarr.open_group(settings.out, mode="r")
+    assert data["episode_ends"][:].tolist() == [3, 6]
+    card = load_policy(tiny_base).base.card
+    assert dict(data.attrs)["source"] == f"policy {card.weights_hash[:12]}"
+    assert np.ptp(data["action"][:], axis=0).max() > 0.1
+    summary = capsys.readouterr().out
+    assert f"policy {card.weights_hash[:12]}" in summary
+
+
+def test_a_policy_of_another_task_is_refused(tmp_path, tiny_base):
+    settings = CollectSettings("lamp", tmp_path / "x.zarr", policy=tiny_base, envs=1)
+    with pytest.raises(ConfigError, match="policy for one_leg, expected lamp"):
+        run(settings)
 
 
 def test_wrong_settings(tmp_path):
