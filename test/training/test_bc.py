@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,32 +10,50 @@ import pytest
 import torch
 
 from resip_ros.core.errors import ConfigError, DataError, ResipError
+from resip_ros.policy.act import ActSpec
 from resip_ros.policy.bundle import load_base, load_policy
-from resip_ros.policy.networks import UNetSpec
+from resip_ros.policy.mlp import MlpSpec
+from resip_ros.policy.transformer import TransformerSpec
+from resip_ros.policy.unet import UNetSpec
 from training import bc, bc_trainer
 from training.bc import CHECKPOINT_FILE, train
 from training.bc_trainer import BcConfig, BcTrainer
 from training.dataset import build_demonstrations, read_demonstrations, write_demonstrations
 from training.presets import BcPreset
 
+UNET = UNetSpec(down_dims=(32, 32), kernel_size=3, groups=4, step_embed_dim=8, encoder_dim=16)
 TINY = BcPreset(
-    network=UNetSpec(down_dims=(32, 32), kernel_size=3, groups=4, step_embed_dim=8),
+    network=dataclasses.replace(UNET, encoder_dim=0),
     learning_rate=1e-2,
     steps=4,
 )
+HAND = dataclasses.replace(TINY, network=UNET, relative_features=True, plan_frame="hand")
+PRESETS = {
+    "absolute": TINY,
+    "hand": HAND,
+    "mlp_s": dataclasses.replace(
+        HAND, network=MlpSpec(width=64, blocks=2), prediction_horizon=1, action_horizon=1
+    ),
+    "mlp_c": dataclasses.replace(
+        TINY, network=MlpSpec(width=64, blocks=2), prediction_horizon=8, action_horizon=8
+    ),
+    "transformer": dataclasses.replace(
+        HAND, network=TransformerSpec(layers=1, heads=2, width=32), prediction_horizon=12
+    ),
+    "act": dataclasses.replace(
+        HAND,
+        network=ActSpec(encoder_layers=1, decoder_layers=1, heads=2, width=32, feedforward=64),
+        prediction_horizon=12,
+    ),
+}
+every_network = pytest.mark.parametrize("preset", sorted(PRESETS), indirect=True)
 
 
-HAND = dataclasses.replace(
-    TINY,
-    network=dataclasses.replace(TINY.network, encoder_dim=16),
-    relative_features=True,
-    plan_frame="hand",
-)
-
-
-@pytest.fixture(autouse=True, params=[TINY, HAND], ids=["absolute", "hand"])
-def _tiny_preset(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    monkeypatch.setattr(bc_trainer, "get_preset", lambda _name: request.param)
+@pytest.fixture(autouse=True, params=["absolute", "hand"])
+def preset(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> BcPreset:
+    preset = PRESETS[request.param]
+    monkeypatch.setattr(bc_trainer, "get_preset", lambda _network, _size: preset)
+    return preset
 
 
 @pytest.fixture
@@ -64,6 +83,7 @@ def weights(config: BcConfig) -> dict[str, torch.Tensor]:
     return {f"{part}.{k}": v for part in ("network", "ema") for k, v in state[part].items()}
 
 
+@every_network
 def test_two_steps_and_two_more_equal_four(config: BcConfig, tmp_path: Path) -> None:
     straight = dataclasses.replace(config, run_dir=tmp_path / "straight")
     train(straight)
@@ -82,7 +102,8 @@ def test_two_steps_and_two_more_equal_four(config: BcConfig, tmp_path: Path) -> 
     )
 
 
-def test_run_leaves_bundle_metrics_and_tensorboard(config: BcConfig) -> None:
+@every_network
+def test_run_leaves_bundle_metrics_and_tensorboard(config: BcConfig, preset: BcPreset) -> None:
     metrics = train(config)
     run_dir = config.resolved_run_dir
     assert json.loads((run_dir / "metrics.json").read_text()) == metrics
@@ -92,9 +113,12 @@ def test_run_leaves_bundle_metrics_and_tensorboard(config: BcConfig) -> None:
     assert (card.provenance.gradient_steps, card.provenance.env_steps) == (4, 0)
     assert card.provenance.data_hash == read_demonstrations(config.data, "one_leg").hash
     assert card.weights_hash == metrics["weights_hash"]
-    assert policy.base.predict_chunk(np.zeros((2, 58))).shape == (2, 32, 10)
+    assert (card.network, card.sampler) == (preset.network, preset.sampler)
+    obs = read_demonstrations(config.data, "one_leg").state_obs[:2]
+    assert policy.base.predict_chunk(obs).shape == (2, preset.prediction_horizon, 10)
 
 
+@every_network
 def test_bundle_holds_the_averaged_weights(config: BcConfig) -> None:
     train(config)
     stored = load_base(config.out)._network.state_dict()
@@ -104,14 +128,48 @@ def test_bundle_holds_the_averaged_weights(config: BcConfig) -> None:
             torch.testing.assert_close(stored[name.removeprefix("ema.")], expected)
 
 
-def test_training_lowers_the_loss(config: BcConfig) -> None:
+@pytest.mark.parametrize(
+    ("preset", "figure"),
+    # Measured 0.34, 0.41, 0.12, 0.0002, 0.0025, 0.08, and 0.8 to 30 before training.
+    [
+        ("absolute", 0.55),
+        ("hand", 0.55),
+        ("transformer", 0.2),
+        ("mlp_s", 0.005),
+        ("mlp_c", 0.005),
+        ("act", 0.2),
+    ],
+    indirect=["preset"],
+)
+def test_training_fits_a_tiny_dataset(config: BcConfig, figure: float) -> None:
     trainer = build_trainer(dataclasses.replace(config, steps=150, batch=32))
     before = trainer.validate()
+    assert before["val_loss"] > figure
     losses = [trainer.train_step().item() for _ in range(150)]
     assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:5])
     after = trainer.validate()
-    assert after["val_loss"] < 0.7 * before["val_loss"]
+    assert after["val_loss"] < figure
     assert after["plan_error_mm"] < before["plan_error_mm"]
+
+
+@pytest.mark.parametrize("preset", ["transformer", "act"], indirect=True)
+def test_dropout_is_the_same_whatever_else_draws_random_numbers(config: BcConfig) -> None:
+    one, other = build_trainer(config), build_trainer(config)
+    for _ in range(2):
+        one.train_step()
+        torch.randn(7)
+        other.train_step()
+    pairs = zip(one.network.parameters(), other.network.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    # and it differs from step to step
+    inputs, plans = one.train_inputs[:8], one.train_plans[:8]
+    generator = torch.Generator()
+    losses = set()
+    for _ in range(2):
+        generator.manual_seed(0)
+        loss = one.network.compute_loss(inputs, plans, generator, one.preset.sampler)
+        losses.add(loss.item())
+    assert len(losses) == 2
 
 
 def test_validation_does_not_disturb_training(config: BcConfig) -> None:
@@ -154,6 +212,34 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(
     assert not config.out.exists()
 
 
+def test_a_broken_weight_does_not_replace_the_last_good_checkpoint(
+    config: BcConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss of a step is computed before its update: the next loss would come too late."""
+    step = BcTrainer.train_step
+
+    def break_weight(self: BcTrainer) -> torch.Tensor:
+        loss = step(self)
+        if self.step == 4:
+            next(self.network.parameters()).data.fill_(math.inf)
+        return loss
+
+    monkeypatch.setattr(BcTrainer, "train_step", break_weight)
+    with pytest.raises(ResipError, match=r"weight .* is not finite after step 4.*--learning-rate"):
+        train(config)
+    checkpoint = config.resolved_run_dir / CHECKPOINT_FILE
+    assert torch.load(checkpoint, weights_only=True)["step"] == 2
+    assert not config.out.exists()
+
+
+@pytest.mark.parametrize("preset", ["hand"], indirect=True)
+def test_a_rotation_that_is_none_is_refused_before_training(config: BcConfig) -> None:
+    data = read_demonstrations(config.data, "one_leg")
+    data.state_obs[45, 3:9] = 0
+    with pytest.raises(DataError, match=r"1 rows of .*demos.zarr, first in row 45 \(episode 1\)"):
+        BcTrainer(config, data)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [({"seed": 1}, "seed = 0"), ({"steps": 5}, "total_steps = 4"), ({"batch": 4}, "batch = 8")],
@@ -162,6 +248,22 @@ def test_resume_refuses_another_run(config: BcConfig, change: dict, reason: str)
     train(config, until=2)
     with pytest.raises(ConfigError, match=reason):
         train(dataclasses.replace(config, resume=True, **change))
+
+
+def test_resume_refuses_another_network(
+    config: BcConfig, monkeypatch: pytest.MonkeyPatch, preset: BcPreset
+) -> None:
+    train(config, until=2)
+    resumed = dataclasses.replace(config, resume=True)
+    wider = dataclasses.replace(preset.network, step_embed_dim=16)
+    for network, reason in (
+        (PRESETS["act"].network, "network = unet, this run has act"),
+        (wider, r"preset\.network\.step_embed_dim = 8, this run has 16"),
+    ):
+        other = dataclasses.replace(preset, network=network)
+        monkeypatch.setattr(bc_trainer, "get_preset", lambda *_, other=other: other)
+        with pytest.raises(ConfigError, match=reason):
+            train(resumed)
 
 
 def test_resume_refuses_other_data(config: BcConfig) -> None:
@@ -180,14 +282,30 @@ def test_starting_afresh_does_not_overwrite_a_run(config: BcConfig) -> None:
     assert all(torch.equal(v, before[k]) for k, v in weights(config).items())
 
 
-@pytest.mark.parametrize("content", [None, b"", b"garbage"])
+def _write_tensor(path: Path) -> None:
+    torch.save(torch.zeros(2), path)
+
+
+def _write_foreign_run(path: Path) -> None:
+    torch.save({"identity": {"seed": 0}}, path)
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (lambda path: None, "nothing to resume"),
+        (lambda path: path.write_bytes(b""), "cannot read checkpoint"),
+        (lambda path: path.write_bytes(b"garbage"), "cannot read checkpoint"),
+        (_write_tensor, "is not a checkpoint of this program"),
+        (_write_foreign_run, "does not say its data_hash"),
+    ],
+)
 def test_resume_refuses_a_missing_or_damaged_checkpoint(
-    config: BcConfig, content: bytes | None
+    config: BcConfig, write: Callable[[Path], object], reason: str
 ) -> None:
     config.resolved_run_dir.mkdir()
-    if content is not None:
-        (config.resolved_run_dir / CHECKPOINT_FILE).write_bytes(content)
-    with pytest.raises(ConfigError, match="nothing to resume|cannot read checkpoint"):
+    write(config.resolved_run_dir / CHECKPOINT_FILE)
+    with pytest.raises(ConfigError, match=reason):
         train(dataclasses.replace(config, resume=True))
 
 
