@@ -100,7 +100,7 @@ def build_arms_spec(
     spec = mujoco.MjSpec()
     for i, arm in enumerate(arms):
         own = build_arm_spec(config, visual=visual)
-        spec.option.integrator = own.option.integrator
+        spec.option.integrator, spec.meshdir = own.option.integrator, own.meshdir
         for geom in own.geoms:
             if not _is_visual(geom):
                 geom.contype |= 1 << (_ARM_BITS + i)

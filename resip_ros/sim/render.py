@@ -6,7 +6,7 @@ Off-screen and without shadows, so that it runs beside everything else on a CPU.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mujoco
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from resip_ros.core.config import ControlConfig, load_control_config
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array, matrix_to_quat_wxyz
+from resip_ros.core.tasks import TaskSpec, get_task
 from resip_ros.sim.arm import HAND_BODY
 from resip_ros.sim.gl import find_backend, make_context
 from resip_ros.sim.scene import build_scene
@@ -64,6 +65,19 @@ CAMERAS: dict[str, Camera] = {
 }
 
 
+_OPPOSITE = Camera(
+    "overview", 480, 640, 42.0, "world", (0.60, -1.35, 0.85), (0.60, 0.0, 0.20), (0, 0, 1)
+)
+"""For arms that face each other: from beside both."""
+
+
+def task_cameras(task: TaskSpec) -> dict[str, Camera]:
+    """Cameras by name where they are in a task's scene; the wrist camera is the first arm's."""
+    wrist = replace(CAMERAS["wrist"], body=task.arms[0].prefix + HAND_BODY)
+    overview = CAMERAS["overview"] if len(task.arms) == 1 else _OPPOSITE
+    return CAMERAS | {"wrist": wrist, "overview": overview}
+
+
 def look_at(position: Array, target: Array, up: Array) -> Array:
     """R of a camera (3, 3): x right, y up, looking along -z (OpenGL)."""
     back = position - target
@@ -89,7 +103,7 @@ class Renderer:
         backend = find_backend()
         spec = build_scene(task_name, config or load_control_config(), visual=True)
         simplify_meshes(spec)
-        _add_cameras(spec)
+        _add_cameras(spec, task_cameras(get_task(task_name)))
         _add_light(spec)
         self.model = spec.compile()
         self._data = mujoco.MjData(self.model)
@@ -174,8 +188,8 @@ def get_camera(name: str) -> Camera:
     return CAMERAS[name]
 
 
-def _add_cameras(spec: mujoco.MjSpec) -> None:
-    for camera in CAMERAS.values():
+def _add_cameras(spec: mujoco.MjSpec, cameras: dict[str, Camera]) -> None:
+    for camera in cameras.values():
         rot = look_at(
             *(np.array(v, dtype=float) for v in (camera.position, camera.target, camera.up))
         )
@@ -186,8 +200,8 @@ def _add_cameras(spec: mujoco.MjSpec) -> None:
             quat=matrix_to_quat_wxyz(rot).tolist(),
             fovy=camera.fovy_deg,
         )
-    spec.visual.global_.offwidth = max(camera.width for camera in CAMERAS.values())
-    spec.visual.global_.offheight = max(camera.height for camera in CAMERAS.values())
+    spec.visual.global_.offwidth = max(camera.width for camera in cameras.values())
+    spec.visual.global_.offheight = max(camera.height for camera in cameras.values())
     # the wrist camera sits 1 cm from the hand
     spec.visual.map.znear = 0.005
     spec.stat.extent = 1.0

@@ -10,6 +10,7 @@ import numpy as np
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array
 from resip_ros.core.tasks import TASKS, load_task_module
+from training.demonstrators.biman_insert import Operator as BimanInsertOperator
 from training.demonstrators.lamp import Operator as LampOperator
 from training.demonstrators.mug_rack import Operator as MugRackOperator
 from training.demonstrators.one_leg import Operator
@@ -36,6 +37,7 @@ def make_demonstrator(task_name: str, rng: np.random.Generator) -> Demonstrator:
     """A fresh demonstrator of a task for one episode."""
     makers = {
         "one_leg": Operator,
+        "biman_insert": BimanInsertOperator,
         "lamp": LampOperator,
         "mug_rack": MugRackOperator,
         "peg_in_hole": PegInHoleOperator,
