@@ -19,7 +19,7 @@ from resip_ros.core.diffik import solve_joint_target
 from resip_ros.core.geometry import Array
 from resip_ros.core.interpolation import Segment
 from resip_ros.core.kinematics import forward
-from resip_ros.core.limits import clip_to_workspace, leash
+from resip_ros.core.limits import clip_to_workspace, leash, stoppable_speed
 
 
 class CommandPath:
@@ -64,8 +64,8 @@ class CommandPath:
         speed = (target - self.q_ref) / config.step_s
         speed = np.clip(speed, self.dq_ref - change, self.dq_ref + change)
         speed = np.clip(speed, -config.max_joint_speed, config.max_joint_speed)
+        speed = np.clip(speed, *stoppable_speed(config, self.q_ref))
         target = self.q_ref + speed * config.step_s
-        target = np.clip(target, config.joint_low, config.joint_high)
         # end at the mean speed of this step: a steady motion stays steady across steps
         speed = (target - self.q_ref) / config.step_s
         segment = Segment(self.q_ref.copy(), self.dq_ref.copy(), target, speed, config.step_s)

@@ -94,6 +94,26 @@ def clip_to_workspace(config: ControlConfig, pos: Array) -> Array:
     return np.clip(pos, config.workspace_min, config.workspace_max)
 
 
+def stoppable_speed(config: ControlConfig, q: Array) -> tuple[Array, Array]:
+    """Mean speeds of the next step after which each joint can still stop within its range.
+
+    A step T at v, then braking at the acceleration limit a, takes v T + v^2 / (2 a).
+
+    Args:
+        config: Gives joint range, margin, acceleration and step.
+        q: Joint references (..., 7), rad.
+
+    Returns:
+        Lowest and highest speed (..., 7), rad/s; 0 towards a limit that is already passed.
+    """
+    a, step_s = config.max_joint_acceleration, config.step_s
+
+    def fastest(room: Array) -> Array:
+        return a * (np.sqrt(step_s**2 + 2.0 * np.maximum(room, 0.0) / a) - step_s)
+
+    return -fastest(q - config.joint_low), fastest(config.joint_high - q)
+
+
 def clip_reference(
     config: ControlConfig, q_ref: Array, dq_ref: Array, q: Array, dq: Array
 ) -> Array:

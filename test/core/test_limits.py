@@ -9,7 +9,13 @@ import pytest
 from resip_ros.core.action import encode_action
 from resip_ros.core.errors import UnsafeCommand
 from resip_ros.core.geometry import rotation_angle, rotvec_to_matrix
-from resip_ros.core.limits import action_violations, check_action, clip_to_workspace, leash
+from resip_ros.core.limits import (
+    action_violations,
+    check_action,
+    clip_to_workspace,
+    leash,
+    stoppable_speed,
+)
 
 DOWN = np.diag([1.0, -1.0, -1.0])
 AXIS = np.array([0.6, 0.0, 0.8])
@@ -101,6 +107,29 @@ def test_clip_moves_only_what_is_outside(config, middle):
     clipped = clip_to_workspace(config, np.stack([middle, outside]))
     np.testing.assert_array_equal(clipped[0], middle)
     np.testing.assert_array_equal(clipped[1], config.workspace_max)
+
+
+def test_a_joint_at_stoppable_speed_stops_within_its_range(config, rng):
+    """Full speed towards either end from anywhere: never beyond, never braked too hard."""
+    q = rng.uniform(config.joint_low, config.joint_high, (50, 7))
+    change = config.max_joint_acceleration * config.step_s
+    for side in (-1.0, 1.0):
+        at, speed = q.copy(), np.zeros_like(q)
+        for _ in range(80):
+            wanted = np.clip(side * config.max_joint_speed, speed - change, speed + change)
+            now = np.clip(wanted, *stoppable_speed(config, at))
+            assert (np.abs(now - speed) <= change + 1e-9).all()
+            at, speed = at + now * config.step_s, now
+            assert (at >= config.joint_low - 1e-9).all()
+            assert (at <= config.joint_high + 1e-9).all()
+        end = config.joint_low if side < 0 else config.joint_high
+        np.testing.assert_allclose(at, np.broadcast_to(end, at.shape), atol=0.02)
+
+
+def test_a_joint_beyond_its_range_may_only_come_back(config):
+    low, high = stoppable_speed(config, config.joint_high + 0.02)
+    assert (high == 0.0).all()
+    assert (low < -config.max_joint_speed).all()
 
 
 def test_leash_keeps_inside_targets_bit_exact(config, rng):
