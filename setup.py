@@ -49,6 +49,7 @@ ROS_WHEELS = [
 ]
 TEST = [
     "diffusers>=0.30,<1",  # what our noise schedule is held against
+    "hypothesis>=6.100,<7",
     "pytest>=8,<10",
     "pytest-timeout>=2.3,<3",
 ]

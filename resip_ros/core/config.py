@@ -80,6 +80,12 @@ class ControlConfig:
     """External torque per joint at which the arm reflexes (stops), N m."""
     max_delta_tau: float
     """Largest torque change per millisecond, N m (libfranka limits 1000 N m/s)."""
+    soft_start_share: float
+    """Share of stiffness and damping with which torque control begins, up to 1."""
+    soft_start_s: float
+    """Time over which they rise to the whole, s."""
+    supervisor_timeout_s: float
+    """A bridge that leads the arm and gives no sign of life for this long is killed, s."""
     gripper_max_width_m: float
     """Opening of the gripper, m (reference: one_leg)."""
     gripper_speed_m_s: float

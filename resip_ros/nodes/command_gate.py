@@ -7,16 +7,24 @@ from collections import Counter
 
 from resip_ros.core.chunking import NS_PER_S
 from resip_ros.core.config import ControlConfig
+from resip_ros.core.control import CommandPath
 from resip_ros.core.errors import UnsafeCommand
 from resip_ros.core.geometry import Array
+from resip_ros.core.interpolation import Segment
+from resip_ros.core.kinematics import forward
 from resip_ros.core.limits import check_action
+from resip_ros.core.reference_check import check_segment
 
 
 class CommandGate:
-    """Checks each action's age, order and target; counts what it refuses."""
+    """Turns an action into a reference or refuses it; a refused one changes nothing but a count.
+
+    Checks the action's age and order, its target, and the reference that it leads to.
+    """
 
     def __init__(self, config: ControlConfig) -> None:
         self._config = config
+        self._path = CommandPath(config, 1)
         self._last_stamp_ns = -1
         self.refused: Counter[str] = Counter()
 
@@ -25,25 +33,34 @@ class CommandGate:
         self._last_stamp_ns = -1
         self.refused.clear()
 
-    def check(self, stamp_ns: int, action: Array, now_ns: int, pos: Array, rot: Array) -> None:
-        """Accepts an action or raises.
+    def plan(
+        self, stamp_ns: int, action: Array, now_ns: int, q: Array, start: tuple[Array, Array]
+    ) -> Segment:
+        """Reference of the next step for an action that may be followed.
 
         Args:
             stamp_ns: Observation that the action answers, ns of the ROS clock.
             action: (10,) SI.
             now_ns: Present ROS time, ns.
-            pos: Measured TCP position (3,) m, base frame.
-            rot: Measured R_base_tcp (3, 3).
+            q: Measured joints (7,), rad.
+            start: Where the reference goes on: q (7,) rad and dq (7,) rad/s.
 
         Raises:
             UnsafeCommand: with the reason; it is counted.
         """
         try:
             self._check_time(stamp_ns, now_ns)
-            check_action(self._config, action, pos, rot)
+            check_action(self._config, action, *forward(q))
+            self._path.reset(slice(None), *start)
+            segment = self._path.step(action[None], q[None])
+            check_segment(self._config, segment, q)
         except UnsafeCommand:
             self.refused["commands"] += 1
             raise
+        return segment
+
+    def accept(self, stamp_ns: int) -> None:
+        """Notes that the arm follows the action of this observation; older ones are refused."""
         self._last_stamp_ns = stamp_ns
 
     def _check_time(self, stamp_ns: int, now_ns: int) -> None:

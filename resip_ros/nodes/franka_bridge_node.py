@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -10,15 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from resip_ros.core import events, messages
 from resip_ros.core.config import load_control_config
-from resip_ros.core.control import CommandPath
 from resip_ros.core.errors import ResipError, UnsafeCommand
-from resip_ros.core.kinematics import forward
 from resip_ros.nodes import topics
 from resip_ros.nodes.command_gate import CommandGate
 from resip_ros.nodes.node_main import StackNode, run_node
@@ -27,6 +27,7 @@ from resip_ros.nodes.state_publisher import StatePublisher
 from resip_ros.robot.arm import ArmState, FrankaArm, Phase
 from resip_ros.robot.connection import RobotUnavailable
 from resip_ros.robot.gripper import GripperGoal, GripperWorker
+from resip_ros.robot.supervisor import Supervisor
 
 NS_PER_MS = 1_000_000
 STATE_PERIOD_NS = 10 * NS_PER_MS
@@ -57,6 +58,7 @@ class FrankaBridgeNode(StackNode):
         self.parameters = declare_parameters(self, BridgeParameters)
         self._arm: FrankaArm | None = None
         self._gripper: GripperWorker | None = None
+        self._supervisor: Supervisor | None = None
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -70,12 +72,13 @@ class FrankaBridgeNode(StackNode):
         path = self.parameters.control_config
         self.config = load_control_config(Path(path) if path else None)
         self._is_sim = bool(self.get_parameter("use_sim_time").value)
-        self._arm = FrankaArm(self.config, self.parameters.robot_address)
-        self._gripper = GripperWorker(self.config, self.parameters.robot_address)
+        address = self.parameters.robot_address
+        self._supervisor = Supervisor(self.config.supervisor_timeout_s)
+        self._arm = FrankaArm(self.config, address, self._supervisor)
+        self._gripper = GripperWorker(self.config, address)
         self._connect(self._arm.connect)
         self._connect(self._gripper.connect)
         self._gate = CommandGate(self.config)
-        self._path = CommandPath(self.config, 1)
         self._following = False
         self._last_refusal = ""
         self._latencies_ms: list[float] = []
@@ -89,7 +92,7 @@ class FrankaBridgeNode(StackNode):
         ):
             self.create_service(Trigger, f"~/{name}", self._answer(handler))
         self._spawn(self._publish_states)
-        self.get_logger().info(f"connected to the robot at {self.parameters.robot_address}")
+        self.get_logger().info(f"connected to the robot at {address}")
 
     def _connect(self, connect: Callable[[], None]) -> None:
         """Connects; waits only for a simulated robot that is still starting."""
@@ -103,14 +106,20 @@ class FrankaBridgeNode(StackNode):
                 time.sleep(0.3)
 
     def close(self) -> None:
-        """Ends publishing, then stops the arm; the stop is the last command."""
+        """Takes no more commands and holds, ends all else, then stops: the last command."""
+        self._following = False
         self._closing.set()
+        if self._arm is not None:
+            with contextlib.suppress(RobotUnavailable):
+                self._arm.hold()
         for thread in self._threads:
             thread.join(HOME_TIMEOUT_S)
         if self._gripper is not None:
             self._gripper.close()
         if self._arm is not None:
             self._arm.close()
+        if self._supervisor is not None:
+            self._supervisor.close()
 
     def _open_topics(self) -> None:
         self._events = self.create_publisher(String, topics.EPISODE_EVENT, topics.latched_qos())
@@ -159,6 +168,7 @@ class FrankaBridgeNode(StackNode):
 
     def _start(self) -> str:
         arm = self._require_arm()
+        self._require_one_publisher()
         self._gate.reset()
         self._last_refusal = ""
         self._latencies_ms = []
@@ -214,22 +224,41 @@ class FrankaBridgeNode(StackNode):
 
     # ---- commands ----
 
+    def _require_one_publisher(self) -> None:
+        """Nobody can say which of two publishers is meant.
+
+        Raises:
+            UnsafeCommand: there are several.
+        """
+        count = self.count_publishers(topics.NET_ACTION)
+        if count > 1:
+            raise UnsafeCommand(
+                f"{count} publishers on {self.resolve_topic_name(topics.NET_ACTION)}, expected 1; "
+                "end the others (one that was killed is forgotten after 20 s), then call ~/start"
+            )
+
     def _on_action(self, message: JointTrajectory) -> None:
         if not self._following:
             return
         arm = self._require_arm()
         try:
+            self._require_one_publisher()
+        except UnsafeCommand as error:
+            arm.hold()
+            self._end_following(events.FAULT, str(error))
+            return
+        try:
             stamp_ns, action = messages.decode_action_message(message, self.config.rate_hz)
             state = arm.state()
             now_ns = self._now_ns(state)
-            pos, rot = forward(state.q)
-            self._gate.check(stamp_ns, action, now_ns, pos, rot)
+            rest = state.q, np.zeros_like(state.q)
+            start = rest if self.parameters.shadow else arm.reference()
+            segment = self._gate.plan(stamp_ns, action, now_ns, state.q, start)
             if not self.parameters.shadow:
-                q_ref, dq_ref = arm.reference()
-                self._path.reset(slice(None), q_ref, dq_ref)
-                arm.follow(self._path.step(action[None], state.q[None]))
+                arm.follow(segment)
                 assert self._gripper is not None
                 self._gripper.command(float(action[9]))
+            self._gate.accept(stamp_ns)
         except UnsafeCommand as error:
             self._counts["refused"] += 1
             self._last_refusal = str(error)

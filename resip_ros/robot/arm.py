@@ -8,6 +8,7 @@ against the robot's own clock, so a late thread never bends the motion.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -30,6 +31,7 @@ from resip_ros.robot.connection import (
     realtime_config,
 )
 from resip_ros.robot.reference import Reference, homing_motion
+from resip_ros.robot.supervisor import Supervisor, SupervisorGone
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,9 @@ _NO_FILTER_HZ = 1000.0
 """libfranka's value for no low-pass on torques. Its default of 100 Hz, in series with the rate
 limit, would let torques change by 0.39 N m a tick instead of 1; franka_ros filters none either."""
 _RECOVERY_TIMEOUT_S = 1.0
+_TIME_CONSTANTS = 5.0
+"""franky's gains approach their target exponentially; after so many time constants they are
+within 1 percent."""
 _FRANKY_ERRORS = (
     franky.CommandException,
     franky.ControlException,
@@ -48,13 +53,19 @@ _FRANKY_ERRORS = (
 class FrankaArm:
     """Connection, torque motion and reference thread of one arm; callable from any thread."""
 
-    def __init__(self, config: ControlConfig, address: str) -> None:
+    def __init__(
+        self, config: ControlConfig, address: str, supervisor: Supervisor | None = None
+    ) -> None:
+        """Takes numbers, address, and who ends this process if it hangs while it leads the arm."""
         self.config = config
         self.address = address
+        self._supervisor = supervisor
         self.fault: Fault | None = None
         self.timed_out = False
         """Whether the watchdog ended the last following."""
         self._phase = Phase.IDLE
+        self._is_homed = False
+        """Whether the last homing reached its end."""
         self._robot: franky.Robot | None = None
         self._motion: franky.JointImpedanceTrackingMotion | None = None
         self._reference = Reference(config)
@@ -109,15 +120,16 @@ class FrankaArm:
             raise RobotUnavailable(f"arm at {self.address} was lost: {error}") from error
 
     def start_tracking(self) -> None:
-        """Take torque control and hold the measured joints."""
+        """Take torque control and hold the measured joints, softly at first."""
         self._require(Phase.IDLE)
         config = self.config
         now = self.state()
         assert self._robot is not None  # state() has read from it
         self._reference.rest_at(now.q)
         motion = franky.JointImpedanceTrackingMotion(
-            stiffness=np.array(config.stiffness),
-            damping=np.array(config.damping),
+            stiffness=config.soft_start_share * np.array(config.stiffness),
+            damping=config.soft_start_share * np.array(config.damping),
+            gains_time_constant=config.soft_start_s / _TIME_CONSTANTS,
             max_delta_tau=config.max_delta_tau,
             lower_joint_limits=np.array(config.joint_min),
             upper_joint_limits=np.array(config.joint_max),
@@ -128,6 +140,10 @@ class FrankaArm:
         self._robot.move(motion, asynchronous=True, cutoff_frequency=_NO_FILTER_HZ)
         self._motion = motion
         self._wait_for_move_mode(self._robot)
+        motion.set_gains(
+            franky.JointImpedanceGains(np.array(config.stiffness), np.array(config.damping))
+        )
+        self._wait_until(self.state().time_s + config.soft_start_s)
         self._phase = Phase.HOLDING
         self._running = True
         self._thread = threading.Thread(target=self._run, daemon=True, name="arm-reference")
@@ -179,6 +195,7 @@ class FrankaArm:
             now = self.state()
             motion = homing_motion(now.q, np.array(self.config.home_joints))
             self._reference.run(motion, now.time_s)
+            self._is_homed = False
             self._phase = Phase.HOMING
             return motion.duration_s
 
@@ -191,7 +208,7 @@ class FrankaArm:
         deadline = time.monotonic() + timeout_s
         while self._phase is Phase.HOMING and time.monotonic() < deadline:
             time.sleep(0.02)
-        if self._phase is not Phase.HOLDING:
+        if not self._is_homed:
             raise RobotUnavailable(
                 f"arm did not reach home within {timeout_s:.1f} s: it is {self._phase.value}, "
                 f"fault {self.fault.message if self.fault else 'none'}"
@@ -289,6 +306,18 @@ class FrankaArm:
                 f"arm at {self.address} refused torque control: {error}; recover it first"
             ) from error
 
+    def _wait_until(self, time_s: float) -> None:
+        """Sleeps until the robot's clock shows a time.
+
+        Raises:
+            RobotUnavailable: the connection was lost, or its clock stands still.
+        """
+        deadline = time.monotonic() + CONNECT_TIMEOUT_S
+        while self.state().time_s < time_s:
+            if time.monotonic() > deadline:
+                raise RobotUnavailable(f"the clock of the arm at {self.address} stands still")
+            time.sleep(0.005)
+
     def _end_thread(self) -> None:
         self._running = False
         if self._thread is not None and self._thread is not threading.current_thread():
@@ -303,21 +332,39 @@ class FrankaArm:
                 logger.error("arm fault (%s): %s", self.fault.kind.value, self.fault.message)
 
     def _run(self) -> None:
-        """Reference thread: sample, hand over, watch."""
+        """Reference thread: sample, hand over, watch, give a sign of life."""
         period = 1.0 / self.config.reference_hz
         next_time = time.perf_counter()
-        while self._running:
-            try:
-                if not self._update():
-                    return
-            except Exception as error:  # noqa: BLE001, the thread must end in a fault
-                self._enter_fault(error)
-                return
-            next_time = max(next_time + period, time.perf_counter() - period)
-            time.sleep(max(0.0, next_time - time.perf_counter()))
+        try:
+            while self._running:
+                self._update()
+                if self._supervisor is not None:
+                    self._supervisor.beat()
+                next_time = max(next_time + period, time.perf_counter() - period)
+                time.sleep(max(0.0, next_time - time.perf_counter()))
+        except Exception as error:  # noqa: BLE001, the thread must end in a fault
+            self._enter_fault(error)
+            self._release()
+        with contextlib.suppress(SupervisorGone):
+            if self._supervisor is not None:
+                self._supervisor.rest()
 
-    def _update(self) -> bool:
-        """One turn of the reference thread; False when control is lost."""
+    def _release(self) -> None:
+        """Ends a torque motion that nobody leads any more; it would go on for ever."""
+        robot = self._robot
+        if robot is None or not robot.is_in_control:
+            return
+        try:
+            robot.move(franky.TorqueStopMotion(), asynchronous=True)
+        except _FRANKY_ERRORS as error:
+            logger.error("arm did not take the stop: %s", error)
+
+    def _update(self) -> None:
+        """One turn of the reference thread.
+
+        Raises:
+            Exception: franky's, telling what ended the control.
+        """
         robot, motion = self._robot, self._motion
         assert robot is not None
         assert motion is not None
@@ -334,8 +381,8 @@ class FrankaArm:
                 logger.warning("no command for %.2f s: holding", self.config.command_timeout_s)
             q, dq = self._reference.sample(now)
             if self._phase is Phase.HOMING and self._reference.is_at_rest(now):
+                self._is_homed = True
                 self._phase = Phase.HOLDING
             # the same bound on the contact force that the policy was trained with
             q = clip_reference(self.config, q, dq, np.array(state.q), np.array(state.dq))
             motion.set_reference(franky.JointReference(q=q, dq=dq))
-        return True

@@ -64,10 +64,14 @@ def connect_bounded(
     """
     done: list[T] = []
     failed: list[Exception] = []
+    is_abandoned = threading.Event()
 
     def attempt() -> None:
         try:
-            done.append(make())
+            made = make()
+            # a connection that comes too late would shut out the next attempt
+            if not is_abandoned.is_set():
+                done.append(made)
         except Exception as error:  # noqa: BLE001, handed to the caller
             failed.append(error)
 
@@ -77,6 +81,7 @@ def connect_bounded(
     thread.join(timeout_s)
     if done:
         return done[0]
+    is_abandoned.set()
     if not failed:
         raise RobotUnavailable(
             f"{what} at {address} did not answer within {timeout_s:.0f} s; check the address, "

@@ -119,6 +119,72 @@ def test_homing_reaches_home(arm: FrankaArm) -> None:
     np.testing.assert_allclose(arm.state().q, arm.config.home_joints, atol=5e-3)
 
 
+def test_interrupted_homing_is_not_home(arm: FrankaArm) -> None:
+    arm.home()
+    arm.hold()
+    with pytest.raises(RobotUnavailable, match="did not reach home"):
+        arm.wait_until_homed(1.0)
+
+
+def test_torque_control_begins_soft(world: SimulatedWorld) -> None:
+    arm = FrankaArm(world.config, world.hostname)
+    arm.connect()
+    before = arm.state()
+    arm.start_tracking()
+    after = arm.state()
+    assert after.time_s - before.time_s >= world.config.soft_start_s
+    np.testing.assert_allclose(after.q, before.q, atol=5e-3)
+    arm.close()
+
+
+def test_error_in_the_reference_thread_ends_the_torque_motion(
+    arm: FrankaArm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """franky's own thread would track the last reference for ever."""
+
+    def fail(*_: object) -> None:
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr("resip_ros.robot.arm.clip_reference", fail)
+    wait_for(arm, Phase.FAULT)
+    deadline = time.monotonic() + 5.0
+    while arm.state().mode == "Move":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    monkeypatch.undo()
+    arm.recover()
+    arm.start_tracking()
+    assert arm.phase is Phase.HOLDING
+
+
+class Watcher:
+    """Stands in for the supervisor; counts."""
+
+    def __init__(self) -> None:
+        self.beats = self.rests = 0
+
+    def beat(self) -> None:
+        self.beats += 1
+
+    def rest(self) -> None:
+        self.rests += 1
+
+
+def test_signs_of_life_come_only_while_it_leads(world: SimulatedWorld) -> None:
+    watcher = Watcher()
+    arm = FrankaArm(world.config, world.hostname, watcher)  # type: ignore[arg-type]
+    arm.connect()
+    assert watcher.beats == 0
+    arm.start_tracking()
+    deadline = time.monotonic() + 5.0
+    while watcher.beats < 20:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert watcher.rests == 0
+    arm.close()
+    assert watcher.rests == 1
+
+
 def test_reflex_needs_recovery_and_recovery_does_not_move(
     arm: FrankaArm, world: SimulatedWorld
 ) -> None:

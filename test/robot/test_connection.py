@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -46,3 +47,21 @@ def test_lost_connection_and_reflex_are_told_apart() -> None:
     assert classify_fault(franky.NetworkException("x")) is FaultKind.NETWORK
     assert classify_fault(RuntimeError("Net Exception")) is FaultKind.NETWORK
     assert classify_fault(franky.ControlException("x")) is FaultKind.REFLEX
+
+
+def test_connection_that_comes_too_late_is_closed() -> None:
+    """Even while somebody keeps the error, as its traceback keeps the function's variables."""
+    closed = threading.Event()
+
+    class Connection:
+        def __del__(self) -> None:
+            closed.set()
+
+    def connect() -> Connection:
+        time.sleep(0.3)
+        return Connection()
+
+    with pytest.raises(RobotUnavailable, match="did not answer") as kept:
+        connect_bounded(connect, "arm", "nowhere", timeout_s=0.05)
+    assert closed.wait(5.0)
+    assert kept.traceback
