@@ -11,14 +11,33 @@ import torch
 from resip_ros.core.action import ACTION_NAMES
 from resip_ros.core.observation import observation_names
 from resip_ros.core.tasks import TaskSpec, get_task
+from resip_ros.policy.act import ActSpec
 from resip_ros.policy.bundle import save_addition, save_base
 from resip_ros.policy.card import BaseCard, Provenance, ResidualCard
-from resip_ros.policy.networks import ConditionalUNet, UNetSpec, build_residual_actor
+from resip_ros.policy.mlp import MlpSpec
+from resip_ros.policy.networks import ARCHITECTURES, build_residual_actor
 from resip_ros.policy.normalizer import Normalizer
+from resip_ros.policy.plan_network import NetworkSpec
 from resip_ros.policy.runtime import residual_input_dim
 from resip_ros.policy.sampler import SamplerSpec
+from resip_ros.policy.transformer import TransformerSpec
+from resip_ros.policy.unet import ConditionalUNet, UNetSpec
 
 PROVENANCE = Provenance("python -m training.bc", "abc123", "d" * 64, 2, 0, 0)
+
+
+TINY_SPECS: dict[str, NetworkSpec] = {
+    "unet": UNetSpec(down_dims=(8, 16), kernel_size=3, groups=4, step_embed_dim=8, encoder_dim=8),
+    "transformer": TransformerSpec(layers=2, heads=2, width=16),
+    "mlp": MlpSpec(width=16, blocks=2),
+    "act": ActSpec(encoder_layers=1, decoder_layers=2, heads=2, width=16, feedforward=32),
+}
+
+
+@pytest.fixture(params=sorted(ARCHITECTURES))
+def spec(request: pytest.FixtureRequest) -> NetworkSpec:
+    """Each network that a bundle can hold, as small as it gets."""
+    return TINY_SPECS[request.param]
 
 
 @pytest.fixture

@@ -22,8 +22,10 @@ from resip_ros.policy.bundle import (
     save_base,
 )
 from resip_ros.policy.card import BaseCard, Success, card_to_mapping, parse_card
-from resip_ros.policy.networks import ConditionalUNet
 from resip_ros.policy.normalizer import Normalizer
+from resip_ros.policy.plan_network import NetworkSpec
+from resip_ros.policy.runtime import BasePolicy
+from resip_ros.policy.unet import ConditionalUNet, UNetSpec
 
 OBS = np.random.default_rng(3).normal(size=(2, 58))
 
@@ -60,6 +62,47 @@ def test_round_trip_gives_the_same_policy(
     correction = policy.correct(OBS, chunk[:, 0])
     assert correction.any()
     np.testing.assert_array_equal(again.correct(OBS, chunk[:, 0]), correction)
+
+
+@pytest.fixture
+def bundle_of_spec(
+    tmp_path: Path, spec: NetworkSpec, base_card: BaseCard, normalizer: Normalizer
+) -> tuple[Path, BasePolicy]:
+    """A bundle of any architecture, and the policy as it was before it was saved."""
+    sampler = base_card.sampler if spec.denoises else None
+    card = dataclasses.replace(base_card, network=spec, sampler=sampler)
+    network = spec.build(len(card.action), len(card.observation), card.prediction_horizon)
+    network.load_state_dict({k: v.half().float() for k, v in network.state_dict().items()})
+    card = save_base(tmp_path / "base", card, normalizer, network)
+    return tmp_path / "base", BasePolicy(card, normalizer, network)
+
+
+def test_every_architecture_makes_the_same_plans_after_a_round_trip(
+    bundle_of_spec: tuple[Path, BasePolicy],
+) -> None:
+    directory, before = bundle_of_spec
+    after = load_base(directory)
+    assert after.card == before.card
+    np.testing.assert_array_equal(after.predict_chunk(OBS), before.predict_chunk(OBS))
+
+
+def test_every_architecture_refuses_sizes_that_are_not_its_weights(
+    bundle_of_spec: tuple[Path, BasePolicy], spec: NetworkSpec
+) -> None:
+    directory, _ = bundle_of_spec
+    size = "width" if hasattr(spec, "width") else "step_embed_dim"
+    edit_card(directory, lambda card: card["network"].update({size: 2 * card["network"][size]}))
+    with pytest.raises(CheckpointMismatch, match="do not fit the network its card describes"):
+        load_base(directory)
+
+
+def test_a_card_without_architecture_is_a_unet(policy_folder: Path) -> None:
+    """The first bundles name none."""
+    before = load_base(policy_folder / "base")
+    edit_card(policy_folder / "base", lambda card: card["network"].pop("architecture"))
+    after = load_base(policy_folder / "base")
+    assert isinstance(after.card.network, UNetSpec)
+    np.testing.assert_array_equal(after.predict_chunk(OBS), before.predict_chunk(OBS))
 
 
 def test_residual_weights_are_stored_exactly(
@@ -173,6 +216,31 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "other network": (
         lambda d: edit_card(d, lambda c: c["network"].update(kernel_size=5)),
         "do not fit the network",
+    ),
+    "unknown architecture": (
+        lambda d: edit_card(d, lambda c: c["network"].update(architecture="lstm")),
+        "architecture is 'lstm', this version has unet, transformer, mlp, act",
+    ),
+    "architecture of other sizes": (
+        lambda d: edit_card(d, lambda c: c["network"].update(architecture="mlp")),
+        r"card\.network has unknown keys.*lacks keys.*blocks",
+    ),
+    "denoiser without sampler": (
+        lambda d: edit_card(d, lambda c: c.update(sampler=None)),
+        "unet needs a sampler",
+    ),
+    "sampler that nothing needs": (
+        lambda d: edit_card(
+            d,
+            lambda c: c.update(
+                network={"architecture": "mlp", "width": 8, "blocks": 1, "dropout": 0.1}
+            ),
+        ),
+        "mlp has no use for a sampler",
+    ),
+    "impossible horizon": (
+        lambda d: edit_card(d, lambda c: c.update(prediction_horizon=31)),
+        "multiple of 2",
     ),
     "normaliser changed": (
         lambda d: edit_weights(d, lambda t: t["normalizer.obs_max"].add_(0.1)),

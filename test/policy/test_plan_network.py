@@ -4,27 +4,11 @@
 import pytest
 import torch
 
-from resip_ros.policy.act import ActSpec
-from resip_ros.policy.mlp import MlpSpec
-from resip_ros.policy.networks import ARCHITECTURES
-from resip_ros.policy.plan_network import NetworkSpec, PlanNetwork
+from resip_ros.policy.plan_network import NetworkSpec, PlanNetwork, check_heads
 from resip_ros.policy.sampler import SamplerSpec
-from resip_ros.policy.transformer import TransformerSpec
-from resip_ros.policy.unet import UNetSpec
 
-TINY: dict[str, NetworkSpec] = {
-    "unet": UNetSpec(down_dims=(8, 16), kernel_size=3, groups=4, step_embed_dim=8, encoder_dim=8),
-    "transformer": TransformerSpec(layers=2, heads=2, width=16),
-    "mlp": MlpSpec(width=16, blocks=2),
-    "act": ActSpec(encoder_layers=1, decoder_layers=2, heads=2, width=16, feedforward=32),
-}
 B, T, A, D = 3, 8, 7, 12
 """Neither action nor input has the size of any task."""
-
-
-@pytest.fixture(params=sorted(ARCHITECTURES))
-def spec(request: pytest.FixtureRequest) -> NetworkSpec:
-    return TINY[request.param]
 
 
 @pytest.fixture
@@ -87,3 +71,9 @@ def test_loss_is_a_function_of_its_generator(
         for _ in range(2)
     ]
     assert losses[0] == losses[1]
+
+
+def test_heads_share_the_width() -> None:
+    check_heads(12, 3)
+    with pytest.raises(ValueError, match=r"multiple of heads \(5\), got 12"):
+        check_heads(12, 5)

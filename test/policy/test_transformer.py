@@ -18,6 +18,18 @@ def test_a_step_of_the_plan_sees_itself_and_the_steps_before() -> None:
     assert difference[3:].min() > 1e-4
 
 
+def test_observation_and_noise_level_both_condition_the_output() -> None:
+    network = TINY.build(10, 58, 6).eval()
+    noisy, obs = torch.randn(1, 6, 10), torch.randn(1, 58)
+    with torch.inference_mode():
+        reference = network(noisy, torch.tensor([10]), obs)
+        other_level = network(noisy, torch.tensor([60]), obs)
+        other_obs = network(noisy, torch.tensor([10]), obs + 0.1)
+    # in each step, the first as well as the last
+    assert (other_level - reference).abs().amax((0, 2)).min() > 1e-4
+    assert (other_obs - reference).abs().amax((0, 2)).min() > 1e-4
+
+
 def test_equal_steps_differ_by_their_place() -> None:
     network = TINY.build(10, 58, 4).eval()
     with torch.inference_mode():
