@@ -90,6 +90,7 @@ COVERED_BY = {
     "training/rl_run.py": "test/training/test_residual.py",
     "training/rl_settings.py": "test/training/test_residual.py",
     "training/rl_command.py": "test/training/test_residual.py",
+    "training/dagger_run.py": "test/training/test_dagger.py",
     "training/idql.py": "test/training/test_baselines.py",
     "training/offpolicy_trainer.py": "test/training/test_residual_env.py",
     "training/ppo_trainer.py": "test/training/test_residual_env.py",

@@ -165,6 +165,12 @@ class BasePolicy:
             return plan
         return self.plan_range.decode(plan, self.normalizer.normalize_hand(obs))
 
+    def encode_plan(self, plan: Float32, obs: Float64 | Float32) -> Float32:
+        """Invert `decode_plan`: what the network learns to predict."""
+        if self.plan_range is None:
+            return plan
+        return self.plan_range.encode(plan, self.normalizer.normalize_hand(obs))
+
     def copy_network(self) -> PlanNetwork:
         """A copy of the network that may be trained."""
         return deepcopy(self._network).requires_grad_(True)
