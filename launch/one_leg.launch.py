@@ -28,6 +28,7 @@ def start_nodes(context: LaunchContext) -> list[Node]:
         policy=value("policy"),
         shadow=value("shadow").lower() == "true",
         cameras=value("cameras").lower() == "true",
+        record=value("record"),
     )
     return [
         Node(
@@ -50,6 +51,7 @@ def generate_launch_description() -> LaunchDescription:
         ("policy", str(models_dir() / TASK), "policy folder or base bundle"),
         ("shadow", "false", "true: run the policies, never move the arm"),
         ("cameras", "true", "false: draw no pictures of the simulated bench"),
+        ("record", "", "folder for one bag an episode; empty: record nothing"),
         ("params_file", str(config_path(f"{TASK}.yaml")), "YAML file with the nodes' parameters"),
     ]
     return LaunchDescription(

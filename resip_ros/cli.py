@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from resip_ros.bags import commands as bag_commands
 from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.paths import models_dir
 from resip_ros.core.tasks import TASKS, get_task
@@ -57,9 +58,11 @@ def build_parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--out", type=Path, metavar="DIR", help="where results go (default out/up/TASK)"
     )
+    up.add_argument("--record", type=Path, metavar="DIR", help="record one bag an episode")
     up.add_argument(
         "--seed", type=_natural, default=0, metavar="S", help="first episode's seed (default 0)"
     )
+    bag_commands.add_parsers(commands)
     doctor = commands.add_parser("doctor", help="check this machine and say what to mend")
     doctor.add_argument("--robot", metavar="IP", help="also try a real robot's control port")
     doctor.add_argument("--json", action="store_true", help="machine-readable findings")
@@ -99,6 +102,7 @@ def run_up(arguments: argparse.Namespace) -> int:
         headless=arguments.headless,
         shadow=arguments.shadow,
         seed=arguments.seed,
+        record=arguments.record,
     )
     console = Console(highlight=False, soft_wrap=True)
     if not options.headless and options.robot != "sim" and not options.shadow:
@@ -143,6 +147,8 @@ def main(args: Sequence[str] | None = None) -> int:
 
             given = ["--robot", arguments.robot] if arguments.robot else []
             return doctor.main(given + (["--json"] if arguments.json else []))
+        if arguments.command in bag_commands.NAMES:
+            return bag_commands.run(arguments)
         return run_up(arguments)
     except ResipError as error:
         print(f"resip {arguments.command}: {error}", file=sys.stderr)

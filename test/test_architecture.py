@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The layout is a contract: who may import whom, file sizes, headers, mirrored tests.
 
-The arrows are core <- policy, sim, robot <- nodes and core, policy, sim <- training. Every rule
-is a function of a path and a text, so that each is also tried here on a text that breaks it.
+The arrows are core <- policy, sim, robot, bags <- nodes and core, policy, sim, bags <- training.
+Every rule is a function of a path and a text, so that each is also tried here on a text that
+breaks it.
 """
 
 import ast
@@ -44,9 +45,10 @@ INTERNAL = {
     "policy": {"core", "policy"},
     "sim": {"core", "sim"},
     "robot": {"core", "sim", "robot"},
-    "nodes": {"core", "policy", "sim", "robot", "nodes"},
-    "training": {"core", "policy", "sim", "training"},
-    "top": {"core", "policy", "sim", "robot", "nodes", "top"},
+    "bags": {"core", "bags"},
+    "nodes": {"core", "policy", "sim", "robot", "bags", "nodes"},
+    "training": {"core", "policy", "sim", "bags", "training"},
+    "top": {"core", "policy", "sim", "robot", "bags", "nodes", "top"},
 }
 # layer -> packages of others that it must not import; core names what it may import instead
 CORE_MAY = {"numpy", "yaml"}
@@ -56,6 +58,7 @@ EXTERNAL_FORBIDDEN = {
     "policy": ROS | ROBOT_CLIENT | {"franky_sim", "mujoco", "diffusers", "zarr"},
     "sim": ROS | ROBOT_CLIENT | {"torch", "diffusers", "zarr"},
     "robot": ROS | {"torch", "diffusers", "zarr"},
+    "bags": ROS | ROBOT_CLIENT | {"franky_sim", "mujoco", "torch", "diffusers", "zarr"},
     "nodes": {"diffusers", "zarr", "tensorboard"},
     "training": ROS | ROBOT_CLIENT,
     "top": {"diffusers", "zarr", "tensorboard"},
@@ -91,6 +94,8 @@ COVERED_BY = {
     "training/rl_settings.py": "test/training/test_residual.py",
     "training/rl_command.py": "test/training/test_residual.py",
     "training/dagger_run.py": "test/training/test_dagger.py",
+    "training/experiment_list.py": "test/training/test_experiments.py",
+    "training/experiment_report.py": "test/training/test_experiments.py",
     "training/idql.py": "test/training/test_baselines.py",
     "training/offpolicy_trainer.py": "test/training/test_residual_env.py",
     "training/ppo_trainer.py": "test/training/test_residual_env.py",
@@ -276,6 +281,8 @@ def test_exceptions_name_files_that_exist() -> None:
         ("resip_ros/policy/a.py", "import diffusers.schedulers", "diffusers"),
         ("resip_ros/sim/a.py", "def f():\n    import rclpy", "sim imports rclpy"),
         ("resip_ros/robot/a.py", "from resip_ros.nodes import b", "robot imports"),
+        ("resip_ros/bags/a.py", "import std_msgs.msg", "bags imports std_msgs"),
+        ("resip_ros/bags/a.py", "from resip_ros.policy import b", "bags imports"),
         ("resip_ros/robot/a.py", "from resip_ros.policy.runtime import b", "robot imports"),
         ("resip_ros/nodes/a.py", "from training.env import b", "nodes imports training.env"),
         ("resip_ros/cli.py", "import importlib\nimportlib.import_module('training.bc')", "top"),

@@ -125,10 +125,10 @@ class Launcher:
             status = node.process.poll()
             if status is None:
                 continue
-            if node.entry.needs_gl:
-                # pictures are for people; policies that see states go on without
+            if node.entry.without:
+                # pictures and bags are for people; the arm and its policies go on
                 self.nodes.remove(node)
-                self._note(f"no pictures: {node.last_lines().splitlines()[-1:]}")
+                self._note(f"{node.entry.without}: {node.last_lines().splitlines()[-1:]}")
             else:
                 raise NodeCrashed(
                     f"node {node.entry.name} ended with status {status}; last lines of "

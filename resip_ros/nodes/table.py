@@ -31,6 +31,10 @@ class NodeEntry:
     """Only with the simulated robot; a real bench has the real thing."""
     needs_gl: bool = False
     """Draws pictures; the graph runs without it where there is no OpenGL."""
+    records: bool = False
+    """Only in graphs that are recorded."""
+    without: str = ""
+    """What the graph lacks when this node has ended; empty: it cannot go on."""
     parameters: tuple[str, ...] = field(default=())
     """Names in ``Graph.parameters`` that this node takes."""
 
@@ -41,6 +45,14 @@ class NodeEntry:
 
 
 NODES: tuple[NodeEntry, ...] = (
+    # first, so that it sees everything and is ended last
+    NodeEntry(
+        "recorder",
+        "episodes to bags",
+        records=True,
+        without="no recording",
+        parameters=("task", "record.directory"),
+    ),
     NodeEntry(
         "sim_world",
         "simulated robot, parts and clock",
@@ -52,6 +64,7 @@ NODES: tuple[NodeEntry, ...] = (
         "pictures of the simulated bench",
         sim_only=True,
         needs_gl=True,
+        without="no pictures",
         parameters=("task",),
     ),
     NodeEntry(
@@ -84,6 +97,8 @@ class Graph:
     shadow: bool = False
     cameras: bool = True
     """Whether nodes that draw pictures are started."""
+    record: str = ""
+    """Folder for bags; empty: nothing is recorded."""
 
     @property
     def is_sim(self) -> bool:
@@ -98,6 +113,7 @@ class Graph:
             "robot.address": simulated_address() if self.is_sim else self.robot,
             "policy.checkpoint": self.policy,
             "shadow": self.shadow,
+            "record.directory": self.record,
         }
 
     @property
@@ -110,7 +126,9 @@ class Graph:
         return tuple(
             entry
             for entry in NODES
-            if (self.is_sim or not entry.sim_only) and (self.cameras or not entry.needs_gl)
+            if (self.is_sim or not entry.sim_only)
+            and (self.cameras or not entry.needs_gl)
+            and (self.record or not entry.records)
         )
 
     def node_parameters(self, entry: NodeEntry) -> dict[str, str | bool]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,8 @@ class UpOptions:
     seed: int = 0
     max_steps: int | None = None
     """Shorter time limit than the task's, policy steps."""
+    record: Path | None = None
+    """Folder for one bag an episode."""
 
 
 def run(options: UpOptions, console: Console) -> RunResult:
@@ -53,7 +55,9 @@ def run(options: UpOptions, console: Console) -> RunResult:
     task = get_task(options.task)
     check_quickly(options.policy, task)
     _check_out(options.out)
-    graph = Graph(options.task, options.robot, str(options.policy), options.shadow)
+    record = str(options.record.resolve()) if options.record is not None else ""
+    graph = Graph(options.task, options.robot, str(options.policy), options.shadow, record=record)
+    describe_bags = _watch_bags(options.record)
     result = RunResult(options.task, str(options.policy), options.robot)
     # this process talks to the nodes, so it needs the same transport
     os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
@@ -65,6 +69,7 @@ def run(options: UpOptions, console: Console) -> RunResult:
             best, failure = _run_episodes(options, task, operator, result, console)
         finally:
             operator.close()
+    result.notes += describe_bags(len(result.episodes))
     _write(options, result, best, console)
     if failure is not None:
         raise failure
@@ -79,6 +84,16 @@ def _ros() -> Iterator[None]:
         yield
     finally:
         rclpy.try_shutdown()
+
+
+def _watch_bags(directory: Path | None) -> Callable[[int], list[str]]:
+    """Remembers what is there; the function then says what a run of so many episodes recorded."""
+    if directory is None:
+        return lambda episodes: []
+    # what reads bags takes half a second to import
+    from resip_ros.bags.review import BagCount
+
+    return BagCount(directory).describe
 
 
 def _check_out(out: Path) -> None:

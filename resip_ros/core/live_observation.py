@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Observations from recorded or live messages: what is sampled when, and how it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from resip_ros.core import messages
+from resip_ros.core.alignment import AlignedStreams
+from resip_ros.core.chunking import tick_of, tick_start_ns
+from resip_ros.core.geometry import Array
+from resip_ros.core.kinematics import forward, tcp_velocity
+from resip_ros.core.observation import build_proprioception, build_state_observation
+from resip_ros.core.tasks import TaskSpec
+
+ROBOT_MAX_AGE_S = 0.05
+PARTS_MAX_AGE_S = 0.1
+PATIENCE_NS = 25_000_000
+"""This long after a step began a stream that lags is not waited for any more."""
+GIVE_UP_NS = 200_000_000
+"""Twice the greatest age: what comes later was too late for any policy."""
+
+
+@dataclass(frozen=True)
+class JointReading:
+    """Joint state of arm and gripper."""
+
+    q: Array
+    """(7,) rad."""
+    dq: Array
+    """(7,) rad/s."""
+    width_m: Array
+    """() gripper opening, m."""
+
+
+def decode_joints(message: Any) -> tuple[int, JointReading]:
+    """Joint state message to stamp (ns) and reading; the fingers' sum is the width.
+
+    Raises:
+        DataError: when joints are missing or values are not finite.
+    """
+    names = (*messages.ARM_JOINTS, *messages.FINGER_JOINTS)
+    stamp_ns, position, velocity = messages.decode_joint_state(message, names)
+    arm = len(messages.ARM_JOINTS)
+    return stamp_ns, JointReading(position[:arm], velocity[:arm], position[arm:].sum())
+
+
+def build_live_observation(
+    task: TaskSpec, joints: JointReading, poses: Mapping[str, Any]
+) -> Array:
+    """Decoded streams to the observation (D,), with the functions that training uses.
+
+    Pose and velocity of the TCP come from the joints, so that all proprioception is of one
+    instant and equal to what the training env computes.
+
+    Args:
+        task: Its parts.
+        joints: Measured joints and gripper width.
+        poses: Part name to pose (7,) [x y z qx qy qz qw], base frame.
+    """
+    # a batch of one, as the env computes it, so that even the last bit agrees
+    q, dq = joints.q[None], joints.dq[None]
+    pos, rot = forward(q)
+    linear, angular = tcp_velocity(q, dq)
+    proprioception = build_proprioception(pos[0], rot[0], linear[0], angular[0], joints.width_m)
+    return build_state_observation(task, proprioception, poses)
+
+
+class RecordedStreams:
+    """Joint states and part poses in order of receipt, sampled at the instants of actions.
+
+    An action is stamped with the instant that its policy's observation was sampled at. Once every
+    stream has reached that instant, the values nearest to it no longer change, in whatever order
+    messages arrived; so what is sampled here is what the policy saw.
+    """
+
+    def __init__(self, task: TaskSpec, joints: str, part_topic: Callable[[str], str]) -> None:
+        """Takes the names of the streams.
+
+        Args:
+            task: Says which parts are observed, and the policy's rate.
+            joints: Topic of the joint states.
+            part_topic: Part name to the topic of its pose.
+        """
+        self._task, self._joints = task, joints
+        self._parts = {name: part_topic(name) for name in task.observed}
+        ages = {joints: ROBOT_MAX_AGE_S} | dict.fromkeys(self._parts.values(), PARTS_MAX_AGE_S)
+        self.topics = tuple(ages)
+        self._streams = AlignedStreams(ages)
+        self._newest_ns = -1
+
+    def push(self, topic: str, message: Any) -> int:
+        """Adds a message.
+
+        Returns:
+            Its stamp, ns.
+
+        Raises:
+            DataError: when it is malformed.
+        """
+        decode = decode_joints if topic == self._joints else messages.decode_pose
+        stamp_ns, value = decode(message)
+        self._streams.push(topic, stamp_ns, value)
+        self._newest_ns = max(self._newest_ns, stamp_ns)
+        return stamp_ns
+
+    def has_reached(self, time_ns: int) -> bool:
+        """Whether to sample at ``time_ns`` now, where a policy did.
+
+        A policy samples at the instant that all its streams have reached, if that comes soon
+        after its step began; else at the newest instant, with what has arrived by then.
+        """
+        if self._newest_ns < time_ns:
+            return False
+        common_ns = self._streams.common_ns()
+        if common_ns is not None and common_ns >= time_ns:
+            return True
+        if self._newest_ns - time_ns > GIVE_UP_NS:
+            return True
+        rate = self._task.rate_hz
+        if time_ns - tick_start_ns(tick_of(time_ns, rate), rate) < PATIENCE_NS:
+            return False
+        return common_ns is None or self._newest_ns - common_ns > PATIENCE_NS
+
+    def sample(self, time_ns: int) -> Array:
+        """Observation (D,) at an instant.
+
+        Raises:
+            StaleStreamError: naming the first stream without a fresh value.
+        """
+        values = self._streams.sample(time_ns)
+        poses = {name: values[topic] for name, topic in self._parts.items()}
+        return build_live_observation(self._task, values[self._joints], poses)

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recorder: every topic of the graph, undecoded, one rosbag2 folder an episode."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from concurrent.futures import Future as WriterFuture
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.parameter import Parameter
+from rclpy.task import Future
+from rclpy.timer import Timer
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from resip_ros.bags.layout import Topic
+from resip_ros.bags.recorder import Recorder, Saved
+from resip_ros.bags.sidecar import Episode, installed_versions
+from resip_ros.core import events
+from resip_ros.core.chunking import NS_PER_S
+from resip_ros.core.errors import ConfigError, DataError, ResipError
+from resip_ros.core.tasks import get_task
+from resip_ros.nodes import topics
+from resip_ros.nodes.graph_topics import GraphTopics
+from resip_ros.nodes.keyboard import Keyboard
+from resip_ros.nodes.node_main import StackNode, run_node
+from resip_ros.nodes.node_parameters import NodeParameters
+from resip_ros.nodes.parameters import declare_parameters, parameter
+from resip_ros.nodes.policy_slot import parse_active
+from resip_ros.nodes.success import SuccessWatch
+
+LOOK_S = 0.5
+POST_ROLL_S = 0.5
+"""After a stop the nodes still report on the episode."""
+MAX_AGE_NS = 2 * NS_PER_S
+
+
+@dataclass(frozen=True)
+class RecorderParameters:
+    """ROS parameters of the recorder."""
+
+    directory: str = parameter("", "folder for the bags", name="record.directory")
+    task: str = parameter("one_leg", "task that is recorded")
+    operator: str = parameter("", "who demonstrates", name="record.operator")
+    pre_roll_s: float = parameter(
+        2.0, "what is kept from before a start, s", name="record.pre_roll_s", low=0.0, high=60.0
+    )
+    follow_episodes: bool = parameter(
+        True,
+        "start and save with the bridge's episodes, not by services alone",
+        name="record.follow_episodes",
+    )
+
+
+class RecorderNode(StackNode):
+    """Callbacks hand messages to the writing thread; the clock of receipt is the system's."""
+
+    def __init__(self, has_keys: bool = False, **kwargs: object) -> None:
+        super().__init__("recorder", **kwargs)
+        self._has_keys = has_keys
+        self.parameters = declare_parameters(self, RecorderParameters)
+        self._recorder: Recorder | None = None
+
+    def configure(self) -> None:
+        """Opens the directory, then subscribes.
+
+        Raises:
+            ConfigError: for an unknown task, or a directory that cannot be written.
+        """
+        if not self.parameters.directory:
+            raise ConfigError("parameter record.directory is empty; name a folder for the bags")
+        self._task = get_task(self.parameters.task)
+        self._recorder = Recorder(
+            Path(self.parameters.directory),
+            self.parameters.pre_roll_s,
+            self._tell_error,
+        )
+        self._clock, self._log_ns = Clock(clock_type=ClockType.SYSTEM_TIME), 0
+        self._policy: dict[str, Any] = {}
+        self._save_timer: Timer | None = None
+        self._others = NodeParameters(self)
+        self._success = SuccessWatch(self, self._task)
+        self._graph = GraphTopics(self, self._take)
+        latched = topics.latched_qos()
+        self.create_subscription(String, topics.POLICY_ACTIVE, self._on_active, latched)
+        self.create_subscription(String, topics.EPISODE_EVENT, self._on_event, latched)
+        for service in (self._start_service, self._save_service, self._discard_service):
+            name = service.__name__.removeprefix("_").removesuffix("_service")
+            self.create_service(Trigger, f"~/{name}", service)  # type: ignore[arg-type]
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._look()
+        self.create_timer(LOOK_S, self._look, clock=self._steady)
+        if self._has_keys:
+            Keyboard(
+                self,
+                {
+                    "s": self._start_key,
+                    "": lambda: self._end_key(discard=False),
+                    "d": lambda: self._end_key(discard=True),
+                    "q": lambda: os.kill(os.getpid(), signal.SIGINT),
+                },
+            )
+
+    def close(self) -> None:
+        """Saves an episode in progress."""
+        if self._recorder is not None:
+            self._label("the recorder was ended")
+            self._recorder.close()
+
+    # ---- messages ----
+
+    def _take(self, topic: Topic, data: bytes) -> None:
+        assert self._recorder is not None
+        # in order of receipt, even when the system's clock is set back
+        self._log_ns = max(self._log_ns, self._clock.now().nanoseconds)
+        self._recorder.take(topic, self._log_ns, data)
+
+    def _look(self) -> None:
+        self._graph.look()
+        self._others.look()
+
+    def _on_active(self, message: String) -> None:
+        try:
+            active = parse_active(message.data)
+        except DataError as error:
+            self.get_logger().error(str(error))
+            return
+        self._policy[active.node] = asdict(active)
+
+    # ---- episodes ----
+
+    def _on_event(self, message: String) -> None:
+        if not self.parameters.follow_episodes:
+            return
+        try:
+            event = events.parse_event(message.data)
+        except DataError as error:
+            self.get_logger().error(f"{topics.EPISODE_EVENT}: {error}")
+            return
+        age_ns = self.get_clock().now().nanoseconds - event.stamp_ns
+        if event.kind == events.STARTED and age_ns < MAX_AGE_NS:
+            self._save_late()
+            if self._recorder is not None and self._recorder.episode is None:
+                self._start_key()
+        elif event.kind in (events.STOPPED, events.FAULT) and self._save_timer is None:
+            self._label(f"{event.kind}: {event.detail}" if event.detail else event.kind)
+            self._save_timer = self.create_timer(POST_ROLL_S, self._save_late, clock=self._steady)
+
+    def start(self) -> str:
+        """Begins an episode; an earlier one that is about to be saved is saved at once.
+
+        Returns:
+            What is recorded, and what a policy would miss.
+
+        Raises:
+            ConfigError: when one is being recorded, or the disk is nearly full.
+        """
+        assert self._recorder is not None
+        self._save_late()
+        self._success.reset()
+        episode = Episode(
+            task=self._task.name,
+            operator=self.parameters.operator,
+            policy=dict(self._policy),
+            parameters={name: dict(values) for name, values in self._others.values.items()},
+            versions=installed_versions(),
+        )
+        wanted = (topics.JOINT_STATES, *(topics.part_pose(name) for name in self._task.observed))
+        have = self._graph.names
+        missing = [t for t in wanted if f"{self.get_namespace()}/{t}" not in have]
+        if missing:
+            episode.problems.append(f"nobody published {', '.join(missing)} at the start")
+        folder = self._recorder.start(episode)
+        warning = f"; WARNING: {episode.problems[0]}" if missing else ""
+        return f"recording {folder.name}, {len(have)} topics{warning}"
+
+    def _label(self, outcome: str) -> None:
+        """Notes how the episode in progress ended."""
+        episode = self._recorder.episode if self._recorder is not None else None
+        if episode is not None and not episode.outcome:
+            # without part poses nobody can tell
+            done = bool(self._success.is_assembled)
+            episode.success = done or (None if episode.problems else False)
+            episode.outcome = "success" if done else outcome
+
+    def _save_late(self) -> None:
+        """Saves an episode whose stop was seen."""
+        if self._save_timer is None:
+            return
+        self.destroy_timer(self._save_timer)
+        self._save_timer = None
+        assert self._recorder is not None
+        if self._recorder.episode is not None:
+            self._recorder.save().add_done_callback(lambda f: self._tell(f.result()))
+
+    def _tell(self, saved: Saved) -> None:
+        if saved.ok:
+            self.get_logger().info(saved.text)
+        else:
+            self._tell_error(saved.text)
+
+    def _tell_error(self, text: str) -> None:
+        self.get_logger().error(text)
+
+    # ---- keys ----
+
+    def _start_key(self) -> None:
+        try:
+            self.get_logger().info(self.start())
+        except ResipError as error:
+            self._tell_error(f"NOT recorded: {error}")
+
+    def _end_key(self, discard: bool) -> None:
+        try:
+            self._finish(discard).add_done_callback(lambda f: self._tell(f.result()))
+        except ResipError as error:
+            self._tell_error(str(error))
+
+    def _finish(self, discard: bool) -> WriterFuture[Saved]:
+        assert self._recorder is not None
+        self._label("ended by a person")
+        return self._recorder.discard() if discard else self._recorder.save()
+
+    # ---- services ----
+
+    def _start_service(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            response.success, response.message = True, self.start()
+        except ResipError as error:
+            response.success, response.message = False, str(error)
+        return response
+
+    async def _save_service(
+        self, _: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        """Answers when the file has been read back."""
+        return await self._end(response, discard=False)
+
+    async def _discard_service(
+        self, _: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        """Answers when the bag is in the trash folder."""
+        return await self._end(response, discard=True)
+
+    async def _end(self, response: Trigger.Response, discard: bool) -> Trigger.Response:
+        try:
+            saved = await self._wait(self._finish(discard))
+        except ResipError as error:
+            response.success, response.message = False, str(error)
+            return response
+        self._tell(saved)
+        response.success, response.message = saved.ok, saved.text
+        return response
+
+    async def _wait(self, saved: WriterFuture[Saved]) -> Saved:
+        """The writing thread's future as one that the executor can wait for."""
+        future: Future = Future(executor=self.executor)
+        saved.add_done_callback(lambda f: future.set_result(f.result()))
+        result = await future
+        assert isinstance(result, Saved)
+        return result
+
+
+def run(directory: Path, task: str, operator: str, pre_roll_s: float, is_sim: bool) -> int:
+    """`resip record`: the node beside a running graph, with keys on a terminal."""
+    values = {
+        "use_sim_time": is_sim,
+        "record.directory": str(directory),
+        "task": task,
+        "record.operator": operator,
+        "record.pre_roll_s": pre_roll_s,
+    }
+    overrides = [Parameter(name, value=value) for name, value in values.items()]
+    keys = sys.stdin.isatty()
+    if keys:
+        sys.stdout.write("s starts, Enter saves, d discards, q ends\n")
+    return run_node(lambda: RecorderNode(has_keys=keys, parameter_overrides=overrides))
+
+
+def main() -> int:
+    """Entry point of the `recorder` command."""
+    return run_node(RecorderNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

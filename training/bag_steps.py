@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bag's policy steps: observation and action of each, as the policy nodes saw and sent them.
+
+Letters: n steps, Do observation, Da action dimensions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from resip_ros.bags import layout
+from resip_ros.bags.reader import Bag, Record, format_time
+from resip_ros.core import events, messages
+from resip_ros.core.chunking import NS_PER_S, period_ns, tick_of
+from resip_ros.core.config import load_control_config
+from resip_ros.core.errors import ConfigError, DataError, ResipError, StaleStreamError
+from resip_ros.core.geometry import Array
+from resip_ros.core.live_observation import RecordedStreams
+from resip_ros.core.observation import body_pose
+from resip_ros.core.tasks import TaskSpec, pair_assembled
+
+CLOCK_JUMP_S = 1.0
+
+
+@dataclass(frozen=True)
+class Steps:
+    """One episode, step by step."""
+
+    stamps_ns: list[int]
+    """(n,) instants of the observations, ROS clock."""
+    observations: Array
+    """(n, Do) raw SI, float64 as the policies get it."""
+    actions: Array
+    """(n, Da) raw SI."""
+    held: int
+    """Steps without an action of their own: the one before was still being followed."""
+
+
+@dataclass(frozen=True)
+class Commands:
+    """What was commanded between start and stop of an episode, one action a policy step."""
+
+    stamps_ns: list[int]
+    actions: list[Array]
+    held: int
+    end_ns: int | None
+    """When it was stopped, ROS clock; None where no event says so."""
+
+
+def read_steps(path: Path, task: TaskSpec) -> tuple[Steps, bool]:
+    """Reads one bag.
+
+    Returns:
+        Its steps, and whether the part poses say that the task was done.
+
+    Raises:
+        DataError: with bag, topic and time of what is wrong.
+    """
+    if len(task.arms) != 1:
+        raise ConfigError(f"task {task.name} has {len(task.arms)} arms; bags of one are converted")
+    streams = RecordedStreams(task, layout.JOINT_STATES, layout.part_pose)
+    try:
+        with Bag(path) as bag:
+            counts = bag.counts
+            missing = [t for t in (*streams.topics, layout.NET_ACTION) if not counts[t]]
+            if missing:
+                raise DataError(f"no message on {', '.join(missing)}; it has {sorted(counts)}")
+            commands = read_commands(bag, task)
+            return sample_steps(bag, task, streams, commands)
+    except ResipError as error:
+        raise DataError(f"bag {path.name}: {error}") from error
+
+
+def read_commands(bag: Bag, task: TaskSpec) -> Commands:
+    """Reads the actions of the episode.
+
+    Raises:
+        DataError: with topic and time, when they do not make one episode at the task's rate.
+    """
+    start_ns = end_ns = None
+    found: list[tuple[Record, int, Array]] = []
+    for record in bag.records((layout.NET_ACTION, layout.EPISODE_EVENT)):
+        with naming(record):
+            message = record.decode()
+            if record.topic == layout.NET_ACTION:
+                found.append((record, *messages.decode_action_message(message, task.rate_hz)))
+                continue
+            event = events.parse_event(message.data)
+            if event.kind == events.STARTED:
+                if start_ns is not None:
+                    raise DataError("a second episode starts; record one bag an episode")
+                start_ns = event.stamp_ns
+            elif event.kind in (events.STOPPED, events.FAULT) and start_ns is not None:
+                end_ns = end_ns or event.stamp_ns
+    first, last = start_ns or 0, end_ns or 2**63
+    inside = [command for command in found if first <= command[1] <= last]
+    if not inside:
+        raise DataError(f"{layout.NET_ACTION}: no action between start and stop of an episode")
+    return fill_gaps(inside, task, end_ns)
+
+
+def fill_gaps(
+    found: list[tuple[Record, int, Array]], task: TaskSpec, end_ns: int | None
+) -> Commands:
+    """Repeats an action in steps without one, for as long as the bridge follows it.
+
+    Raises:
+        DataError: when a gap is longer, or a step has two actions.
+    """
+    rate = task.rate_hz
+    hold_steps = int(load_control_config().command_timeout_s * rate)
+    stamps_ns, actions, held = [found[0][1]], [found[0][2]], 0
+    for record, stamp_ns, action in found[1:]:
+        missing = tick_of(stamp_ns, rate) - tick_of(stamps_ns[-1], rate) - 1
+        with naming(record):
+            if missing < 0:
+                raise DataError(
+                    f"two actions in one policy step, or out of order; expected one at {rate:g} "
+                    "Hz: is there a second publisher, another rate, or a jump of the clock?"
+                )
+            if missing > hold_steps:
+                gap_s = (stamp_ns - stamps_ns[-1]) / NS_PER_S
+                raise DataError(
+                    f"no action for {gap_s:.2f} s before it; the arm stops after "
+                    f"{hold_steps} steps without one"
+                )
+        stamps_ns += [stamps_ns[-1] + step * period_ns(rate) for step in range(1, missing + 1)]
+        actions += [actions[-1]] * missing
+        held += missing
+        stamps_ns.append(stamp_ns)
+        actions.append(action)
+    return Commands(stamps_ns, actions, held, end_ns)
+
+
+def sample_steps(
+    bag: Bag, task: TaskSpec, streams: RecordedStreams, commands: Commands
+) -> tuple[Steps, bool]:
+    """Samples the observations of the commands' instants, and of the stop.
+
+    Raises:
+        DataError: with topic and time, for a malformed message or a jump of the clock.
+        StaleStreamError: for a stream without a fresh value.
+    """
+    instants = [*commands.stamps_ns, *([commands.end_ns] if commands.end_ns else [])]
+    rows: list[Array] = []
+    clock = ClockCheck(instants[0], instants[-1])
+
+    def sample_reached(everything: bool) -> None:
+        while len(rows) < len(instants):
+            at_ns = instants[len(rows)]
+            if not everything and not streams.has_reached(at_ns):
+                return
+            try:
+                rows.append(streams.sample(at_ns))
+            except StaleStreamError as error:
+                if at_ns == commands.end_ns and len(rows) == len(commands.stamps_ns):
+                    return
+                raise DataError(
+                    f"step at {format_time(at_ns)} of the ROS clock: {error}"
+                ) from error
+
+    for record in bag.records(streams.topics):
+        with naming(record):
+            clock.check(record, streams.push(record.topic, record.decode()))
+        sample_reached(everything=False)
+    sample_reached(everything=True)
+    seen = np.array(rows)
+    count = len(commands.stamps_ns)
+    steps = Steps(commands.stamps_ns, seen[:count], np.array(commands.actions), commands.held)
+    return steps, is_assembled(task, seen)
+
+
+class ClockCheck:
+    """Compares how far a stream's stamps and their receipt have moved on, within the episode."""
+
+    def __init__(self, first_ns: int, last_ns: int) -> None:
+        """Args: first and last instant of the episode, ROS clock."""
+        self._first_ns, self._last_ns = first_ns, last_ns
+        self._before: dict[str, tuple[int, int]] = {}
+
+    def check(self, record: Record, stamp_ns: int) -> None:
+        """Takes the next message.
+
+        Raises:
+            DataError: when the clock jumped.
+        """
+        before = self._before.get(record.topic)
+        self._before[record.topic] = (stamp_ns, record.log_ns)
+        if before is None or not self._first_ns <= before[0] <= self._last_ns:
+            return
+        moved_s = (stamp_ns - before[0]) / NS_PER_S
+        received_s = (record.log_ns - before[1]) / NS_PER_S
+        if moved_s < 0 or moved_s > received_s + CLOCK_JUMP_S:
+            raise DataError(
+                f"the clock jumped: its stamps went on by {moved_s:+.3f} s in {received_s:.3f} s"
+            )
+
+
+@contextlib.contextmanager
+def naming(record: Record) -> Iterator[None]:
+    """Adds topic and time of receipt to an error about a message."""
+    try:
+        yield
+    except ResipError as error:
+        where = f"{record.topic} at {format_time(record.log_ns)}"
+        text = str(error)
+        raise DataError(text if text.startswith(record.topic) else f"{where}: {text}") from error
+
+
+def is_assembled(task: TaskSpec, observations: Array) -> bool:
+    """Whether every pair was assembled in some row (n, Do), by the env's own test."""
+    done = np.ones(len(observations), dtype=bool)
+    for pair in task.pairs:
+        parent = body_pose(task, observations, pair.parent)
+        child = body_pose(task, observations, pair.child)
+        done &= pair_assembled(pair, *parent, *child)
+    return bool(done.any())
