@@ -298,7 +298,12 @@ class Run:
         card = replace(student.base.card, provenance=provenance)
         base = student.base
         save_base(self.args.out, card, base.normalizer, student.network, base.plan_range)
-        metrics = {**self._settings(), "bundle": str(self.args.out), "rounds": self.history}
+        metrics = {
+            **self._settings(),
+            "bundle": str(self.args.out),
+            "finished": len(self.history) >= self.args.rounds,
+            "rounds": self.history,
+        }
         write_json_atomically(self.args.run_folder / "metrics.json", metrics)
 
     def _load(self) -> None:

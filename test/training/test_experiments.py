@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The list of experiments, running and resuming one of them, and the tables."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resip_ros.core.errors import DataError, ResipError
+from resip_ros.core.tasks import TASKS
+from training import experiments
+from training.experiment_list import EXPERIMENTS, METHODS, Budget, Experiment, evaluation_steps
+from training.experiment_report import LABELS, PAPER_TABLE_I, build_report, columns
+from training.experiments import main, read_results, run_step
+
+
+def entry(method, task="one_leg", randomness="low", seed=0, perturb=False, k=30, n=40) -> dict:
+    return {
+        "method": method, "task": task, "randomness": randomness, "seed": seed, "perturb": perturb,
+        "n": n, "successes": k, "success_rate": k / n, "ci95": [0.6, 0.86],
+        "failure_stages": {"insert": n - k} if n > k else {}, "budget": {"minutes": 60.0},
+    }  # fmt: skip
+
+
+def test_the_list_is_complete_and_has_no_name_twice():
+    names = [e.name for e in EXPERIMENTS]
+    assert len(names) == len(set(names))
+    assert {e.method for e in EXPERIMENTS} == set(METHODS) == set(LABELS)
+    assert {e.task for e in EXPERIMENTS} <= set(TASKS)
+    assert len(columns()) == len(PAPER_TABLE_I["dp"]) == 9
+    assert all(len(row) == 9 for row in PAPER_TABLE_I.values())
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda e: e.name)
+def test_every_command_has_options_that_exist(experiment, tmp_path):
+    """What is passed is what the command's settings have as fields."""
+    steps = experiment.training_steps(tmp_path, Budget())
+    for step in [*steps, *evaluation_steps(experiment, tmp_path, Budget()).values()]:
+        if step.command[0] == "copy":
+            continue
+        known = HELP[step.command[0]]
+        options = [word for word in step.command if word.startswith("--")]
+        assert [option for option in options if option not in known] == []
+
+
+class _Help(dict):
+    """--help of a module, asked once."""
+
+    def __missing__(self, module):
+        done = subprocess.run(
+            [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True
+        )
+        self[module] = done.stdout
+        return done.stdout
+
+
+HELP = _Help()
+
+
+def test_methods_of_a_seed_share_demonstrations_and_base(tmp_path):
+    def outputs(method):
+        steps = Experiment(method, "lamp", "med", 3).training_steps(tmp_path, Budget())
+        return [step.output for step in steps]
+
+    assert outputs("residual")[:2] == outputs("dp") == outputs("idql")[:2]
+    assert outputs("ppo_c")[:2] == outputs("mlp_c")
+    assert outputs("dagger")[: len(outputs("residual"))] == outputs("residual")
+    other = Experiment("dp", "lamp", "med", 4).training_steps(tmp_path, Budget())
+    assert not {step.output for step in other} & set(outputs("dp"))
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """Two experiments whose commands write what they should, as scripts of ours."""
+    calls: list[list[str]] = []
+    original = subprocess.run
+
+    def run(words, **more):
+        calls.append(words[2:])
+        command = words[2]
+        if calls[-1] in failing:
+            return original([sys.executable, "-c", "raise SystemExit(3)"], check=False)
+        options = dict(itertools.pairwise(words))
+        if command == "training.collect":
+            Path(options["--out"]).mkdir(parents=True)
+        elif command == "training.bc":
+            Path(options["--out"]).mkdir(parents=True, exist_ok=True)
+            (Path(options["--out"]) / "card.yaml").write_text("x")
+            folder = Path(options["--run-dir"])
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "checkpoint.pt").write_text("x")
+            finished = "--resume" in words or not interrupt
+            (folder / "metrics.json").write_text(json.dumps({"finished": finished}))
+            if not finished:
+                raise KeyboardInterrupt
+        elif command == "training.evaluate":
+            figures = entry("?") | {"steps_mean_success": 9.0, "perturb": "--perturb" in words}
+            Path(options["--json"]).write_text(json.dumps(figures | {"seed": 1}))
+        return original([sys.executable, "-c", ""], check=False)
+
+    failing: list[list[str]] = []
+    interrupt: list[bool] = []
+    monkeypatch.setattr(experiments.subprocess, "run", run)
+    arguments = [
+        "run", "--only", "one_leg-low-dp-s0", "--folder", str(tmp_path / "runs"), "--results",
+        str(tmp_path / "results.json"), "--out", str(tmp_path / "results.md"),
+    ]  # fmt: skip
+    return arguments, calls, interrupt, failing
+
+
+def test_an_experiment_runs_once_and_its_result_is_kept(fake, tmp_path, capsys):
+    arguments, calls, _, _ = fake
+    assert main(arguments) == 0
+    assert [call[0].split(".")[1] for call in calls] == ["collect", "bc", "evaluate", "evaluate"]
+    results = read_results(tmp_path / "results.json")
+    assert set(results) == {"one_leg-low-dp-s0", "one_leg-low-dp-s0-perturbed"}
+    kept = results["one_leg-low-dp-s0"]
+    assert (kept["method"], kept["successes"], kept["budget"]["minutes"]) == ("dp", 30, 60.0)
+    assert main(arguments) == 0
+    assert len(calls) == 4, "everything was complete"
+    assert main(["report", *arguments[3:]]) == 0
+    text = (tmp_path / "results.md").read_text()
+    assert "| 75 [60, 86] n=40 (54) |" in text
+    capsys.readouterr()
+    assert main(["list", *arguments[3:]]) == 0
+    shown = capsys.readouterr().out
+    assert "30 of 40" in shown
+    assert shown.count("not run") == len(EXPERIMENTS) - 1
+
+
+def test_an_interrupted_command_is_resumed(fake):
+    arguments, calls, interrupt, _ = fake
+    interrupt.append(True)
+    assert main(arguments) == 130
+    assert main(arguments) == 0
+    assert [("--resume" in call) for call in calls if call[0] == "training.bc"] == [False, True]
+
+
+def test_a_failing_command_ends_the_run_with_its_name(fake, capsys, tmp_path):
+    step = Experiment("dp", "one_leg").training_steps(tmp_path, Budget())[0]
+    failing = fake[3]
+    failing.append(list(step.command))
+    with pytest.raises(ResipError, match="training.collect ended with 3"):
+        run_step(step, experiments.Console(quiet=True))
+
+
+def test_empty_cells_say_so():
+    text = build_report({})
+    assert text.count("not run") > 9 * 7
+    assert "| not run (98) |" in text
+
+
+def test_seeds_stand_one_below_the_other():
+    results = {f"r{seed}": entry("resip", seed=seed, k=20 + seed) for seed in (0, 1)}
+    results["p"] = entry("resip", perturb=True, k=1)
+    assert "| 50 [60, 86] n=40<br>52 [60, 86] n=40 (98) |" in build_report(results)
+
+
+def test_the_drop_is_ours_minus_ours():
+    results = {
+        "one_leg-low-dp-s0": entry("dp", k=36),
+        "one_leg-low-dp-s0-perturbed": entry("dp", perturb=True, k=26),
+    }
+    assert "| 90 [60, 86] n=40 (52) | 65 [60, 86] n=40 (32) | 25 (20) |" in build_report(results)
+
+
+def test_wrong_input(tmp_path, capsys):
+    assert main(["run", "--only", "nothing*"]) == 1
+    assert "no experiment is called 'nothing*'" in capsys.readouterr().err
+    assert main(["list", "--budget.episodes", "0"]) == 1
+    assert "budget.episodes must be positive" in capsys.readouterr().err
+    file = tmp_path / "results.json"
+    file.write_text('{"a": 3}')
+    with pytest.raises(DataError, match="not a file of results"):
+        read_results(file)

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the experiments are: methods, tasks, seeds, and the commands each consists of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resip_ros.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long things take; the defaults suit two CPU cores."""
+
+    demonstrations: int = 50
+    """Successful episodes to clone from, as in the paper."""
+    bc_steps: int = 20_000
+    """Gradient steps of cloning."""
+    bc_batch: int = 64
+    """Windows per gradient step."""
+    minutes: float = 60.0
+    """Wall minutes of each reinforcement learner, on an idle machine."""
+    dagger_rounds: int = 20
+    """Rounds of DAgger."""
+    episodes: int = 1024
+    """Episodes of an evaluation (paper: 1024)."""
+    evaluation_seed: int = 1
+    """The same initial states for every method."""
+
+    def __post_init__(self) -> None:
+        """Check what would fail late."""
+        for name in ("demonstrations", "bc_steps", "bc_batch", "minutes", "episodes"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"budget.{name} must be positive, got {getattr(self, name)}")
+
+
+COPY = "copy"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command and what it leaves."""
+
+    command: tuple[str, ...]
+    """Module and options; or COPY, a folder, and its copy."""
+    output: Path
+    """What shows that it ran to its end: a file, or a metrics.json that says `finished`."""
+    checkpoint: Path | None = None
+    """What an interrupted run leaves and --resume goes on from."""
+
+    def complete(self) -> bool:
+        """Whether it need not be run."""
+        if not self.output.exists():
+            return False
+        if self.output.name != "metrics.json":
+            return True
+        metrics: dict[str, Any] = json.loads(self.output.read_text())
+        return bool(metrics.get("finished", not metrics.get("interrupted", False)))
+
+    def interrupted(self) -> bool:
+        """Whether it has to be resumed."""
+        return self.checkpoint is not None and self.checkpoint.exists()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A method on a task."""
+
+    method: str
+    """Key of METHODS."""
+    task: str
+    randomness: str = "low"
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """How it is called on the command line."""
+        return f"{self.task}-{self.randomness}-{self.method}-s{self.seed}"
+
+    def training_steps(self, folder: Path, budget: Budget) -> list[Step]:
+        """Commands up to the trained policy."""
+        return METHODS[self.method](self, folder, budget)
+
+    def policy(self, folder: Path) -> Path:
+        """Policy folder that the training leaves."""
+        return folder / self.name / "policy"
+
+
+def collect_step(e: Experiment, folder: Path, budget: Budget) -> Step:
+    """Demonstrations, one dataset for all methods of a seed."""
+    out = folder / "data" / f"{e.task}-{e.randomness}-s{e.seed}.zarr"
+    command = (
+        "training.collect", e.task, "--episodes", str(budget.demonstrations), "--out", str(out),
+        "--randomness", e.randomness, "--seed", str(1000 + e.seed),
+    )  # fmt: skip
+    return Step(command, out)
+
+
+def clone_steps(e: Experiment, folder: Path, budget: Budget, network: str) -> list[Step]:
+    """Demonstrations and a cloned base, one of each network for all methods of a seed."""
+    data = collect_step(e, folder, budget)
+    place = _base_folder(e, folder, network)
+    run = place / "run"
+    command = (
+        "training.bc", "--data", str(data.output), "--task", e.task, "--network", network,
+        "--batch", str(budget.bc_batch), "--steps", str(budget.bc_steps), "--seed", str(e.seed),
+        "--out", str(place / "policy" / "base"), "--run-dir", str(run),
+    )  # fmt: skip
+    return [data, Step(command, run / "metrics.json", run / "checkpoint.pt")]
+
+
+def _base_folder(e: Experiment, folder: Path, network: str) -> Path:
+    return folder / Experiment(_CLONED[network], e.task, e.randomness, e.seed).name
+
+
+def _clone(network: str) -> Callable[[Experiment, Path, Budget], list[Step]]:
+    return lambda e, folder, budget: clone_steps(e, folder, budget, network)
+
+
+def _learn(
+    module: str, network: str, kind: str, *options: str
+) -> Callable[[Experiment, Path, Budget], list[Step]]:
+    """A reinforcement learner on a cloned base; its policy folder gets a copy of that base."""
+
+    def build(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
+        base = _base_folder(e, folder, network) / "policy" / "base"
+        run, policy = folder / e.name / "run", e.policy(folder)
+        command = (
+            module, "--task", e.task, "--base", str(base), "--out", str(policy / kind),
+            "--run-dir", str(run), "--minutes", str(budget.minutes), "--randomness",
+            e.randomness, "--seed", str(e.seed), "--ship", "last", *options,
+        )  # fmt: skip
+        steps = clone_steps(e, folder, budget, network)
+        if kind != "base":
+            steps.append(_copy_step(base, policy))
+        return [*steps, Step(command, run / "metrics.json", run / "latest")]
+
+    return build
+
+
+def _copy_step(base: Path, policy: Path) -> Step:
+    """Copy of the frozen base beside what is trained on it."""
+    return Step((COPY, str(base), str(policy / "base")), policy / "base" / "card.yaml")
+
+
+def _dagger(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
+    """DAgger of the diffusion policy with the same seed's residual as the expert."""
+    expert = Experiment("residual", e.task, e.randomness, e.seed)
+    student = _base_folder(e, folder, "unet") / "policy" / "base"
+    run = folder / e.name / "run"
+    command = (
+        "training.dagger", "--task", e.task, "--expert", str(expert.policy(folder)),
+        "--student", str(student), "--out", str(e.policy(folder) / "base"), "--run-dir", str(run),
+        "--rounds", str(budget.dagger_rounds), "--randomness", e.randomness,
+        "--seed", str(e.seed),
+    )  # fmt: skip
+    step = Step(command, run / "metrics.json", run / "latest")
+    return [*expert.training_steps(folder, budget), step]
+
+
+OFFPOLICY = (
+    "--alpha", "0.05", "--offpolicy.noise", "0.1", "--offpolicy.action-penalty", "0.02",
+    "--offpolicy.actor-warmup", "1500", "--offpolicy.prefill-episodes", "160",
+)  # fmt: skip
+"""What one_leg was tuned to (docs/experiments.md, 8)."""
+
+METHODS: dict[str, Callable[[Experiment, Path, Budget], list[Step]]] = {
+    "mlp_s": _clone("mlp_s"),
+    "mlp_c": _clone("mlp_c"),
+    "dp": _clone("unet"),
+    "dp_transformer": _clone("transformer"),
+    "act": _clone("act"),
+    "ppo_c": _learn("training.baselines", "mlp_c", "base", "--method", "ppo_c"),
+    "idql": _learn("training.baselines", "unet", "value", "--method", "idql"),
+    "resip": _learn("training.residual", "unet", "residual", "--algo", "ppo"),
+    "resip_c": _learn("training.baselines", "unet", "residual", "--method", "resip_c"),
+    "residual": _learn("training.residual", "unet", "residual", *OFFPOLICY),
+    "residual_mlp": _learn("training.residual", "mlp_c", "residual", *OFFPOLICY),
+    "residual_act": _learn("training.residual", "act", "residual", *OFFPOLICY),
+    "dagger": _dagger,
+}
+"""Names as in the paper; `residual` is the off-policy learner of this package."""
+_CLONED = {
+    "mlp_s": "mlp_s",
+    "mlp_c": "mlp_c",
+    "unet": "dp",
+    "transformer": "dp_transformer",
+    "act": "act",
+}
+
+FURNITURE = ("one_leg", "round_table", "lamp")
+TABLE_TASKS = (*FURNITURE, "mug_rack", "peg_in_hole", "biman_insert")
+TABLE_METHODS = ("mlp_s", "mlp_c", "dp", "ppo_c", "idql", "resip", "residual")
+PERTURBED = ("dp", "dagger", "resip_c", "resip", "residual")
+_ABLATIONS = ("dagger", "resip_c", "residual_mlp", "residual_act", "dp_transformer", "act")
+
+
+def _list() -> tuple[Experiment, ...]:
+    table = [
+        Experiment(method, task, randomness)
+        for task in TABLE_TASKS
+        for randomness in (("low", "med") if task in FURNITURE else ("low",))
+        for method in TABLE_METHODS
+    ]
+    more = [Experiment(method, "one_leg") for method in _ABLATIONS]
+    seeds = [
+        Experiment(method, "one_leg", "low", seed)
+        for method in ("resip", "resip_c", "ppo_c", "residual")
+        for seed in (1, 2)
+    ]
+    return (*table, *more, *seeds)
+
+
+EXPERIMENTS = _list()
+"""Table I; Fig. 8 and Table XIV, Figs. 25-26 on one_leg; two more seeds of the RL methods."""
+
+
+def evaluation_steps(e: Experiment, folder: Path, budget: Budget) -> dict[str, Step]:
+    """Evaluations by the key of their result."""
+    steps: dict[str, Step] = {}
+    for perturb in (False, True) if e.method in PERTURBED else (False,):
+        name = e.name + ("-perturbed" if perturb else "")
+        out = folder / e.name / f"evaluation{'-perturbed' if perturb else ''}.json"
+        command = (
+            "training.evaluate", str(e.policy(folder)), "--task", e.task, "--episodes",
+            str(budget.episodes), "--randomness", e.randomness, "--seed",
+            str(budget.evaluation_seed), "--json", str(out), *(["--perturb"] if perturb else []),
+        )  # fmt: skip
+        steps[name] = Step(command, out)
+    return steps

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/results.md from the results: our figures, and beside them the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from training.experiment_list import FURNITURE, TABLE_METHODS, TABLE_TASKS, Experiment
+
+PAPER_TABLE_I: dict[str, tuple[int, ...]] = {
+    "mlp_s": (0, 0, 0, 0, 0, 0, 0, 2, 0),
+    "mlp_c": (45, 10, 5, 2, 8, 1, 21, 2, 7),
+    "dp": (54, 26, 12, 4, 7, 2, 26, 5, 33),
+    "ppo_c": (70, 28, 38, 6, 32, 2, 23, 4, 30),
+    "idql": (57, 27, 18, 3, 11, 1, 31, 3, 40),
+    "resip": (98, 76, 94, 77, 97, 70, 88, 99, 93),
+}
+"""Success, %, in the order of `columns` (ResiP, Table I: best checkpoint, 1 024 episodes)."""
+PAPER_TABLE_XIV = {"resip": (98, 86), "resip_c": (92, 73), "dp": (52, 32), "dagger": (90, 68)}
+"""Success, %, without and with perturbations on one_leg (ResiP, Table XIV)."""
+LABELS = {
+    "mlp_s": "MLP-S",
+    "mlp_c": "MLP-C",
+    "dp": "DP (U-Net)",
+    "dp_transformer": "DP (transformer)",
+    "act": "ACT",
+    "ppo_c": "PPO-C",
+    "idql": "IDQL",
+    "resip": "ResiP (PPO)",
+    "resip_c": "ResiP-C (PPO)",
+    "dagger": "DP-DAgger",
+    "residual": "off-policy residual on DP",
+    "residual_mlp": "off-policy residual on MLP-C",
+    "residual_act": "off-policy residual on ACT",
+}
+NOT_RUN = "not run"
+Results = Mapping[str, Mapping[str, Any]]
+
+_HEAD = """<!-- SPDX-License-Identifier: Apache-2.0 -->
+# Results
+
+Written by `python -m training.experiments report` from docs/results.json; do not edit. A cell is
+the share of successful episodes with its 95 % Wilson interval and the number of episodes; the last
+actor of a run is evaluated, never the best of several. Several training seeds stand one below the
+other. In brackets the paper's figure where it has one: its demonstrations are human, its simulator
+is another, and it reports the best checkpoint, so that only differences between methods compare.
+"""
+
+
+def columns() -> list[tuple[str, str]]:
+    """Task and randomness of each column of Table I."""
+    return [
+        (task, randomness)
+        for task in TABLE_TASKS
+        for randomness in (("low", "med") if task in FURNITURE else ("low",))
+    ]
+
+
+def cell(results: Results, method: str, task: str, randomness: str, suffix: str = "") -> str:
+    """Our figures of all seeds."""
+    lines = []
+    for entry in results.values():
+        same = (entry["method"], entry["task"], entry["randomness"]) == (method, task, randomness)
+        if same and bool(entry["perturb"]) == bool(suffix):
+            low, high = entry["ci95"]
+            lines.append(
+                f"{100 * entry['success_rate']:.0f} [{100 * low:.0f}, {100 * high:.0f}] "
+                f"n={entry['n']}"
+            )
+    return "<br>".join(lines) or NOT_RUN
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def build_table_i(results: Results) -> str:
+    """All methods on all tasks."""
+    rows = []
+    for task, randomness in columns():
+        index = columns().index((task, randomness))
+        row = [f"{task}, {randomness}"]
+        for method in TABLE_METHODS:
+            ours = cell(results, method, task, randomness)
+            paper = PAPER_TABLE_I.get(method)
+            row.append(ours + (f" ({paper[index]})" if paper else ""))
+        rows.append(row)
+    return table(["Task", *(LABELS[method] for method in TABLE_METHODS)], rows)
+
+
+def build_table_xiv(results: Results) -> str:
+    """What pushes during the episode cost, on one_leg."""
+    rows = []
+    for method in ("dp", "dagger", "resip_c", "resip", "residual"):
+        paper = PAPER_TABLE_XIV.get(method)
+        first = results.get(Experiment(method, "one_leg").name)
+        second = results.get(Experiment(method, "one_leg").name + "-perturbed")
+        drop = NOT_RUN
+        if first is not None and second is not None:
+            drop = f"{100 * (first['success_rate'] - second['success_rate']):.0f}"
+        notes = (
+            ["", "", ""] if paper is None else [f" ({p})" for p in (*paper, paper[0] - paper[1])]
+        )
+        calm = cell(results, method, "one_leg", "low")
+        pushed = cell(results, method, "one_leg", "low", "-perturbed")
+        rows.append([LABELS[method], calm + notes[0], pushed + notes[1], drop + notes[2]])
+    return table(["Method", "Undisturbed", "Perturbed", "Drop, points"], rows)
+
+
+def build_ablations(results: Results) -> str:
+    """Other bases and residuals on one_leg at low randomness."""
+    methods = ("dp", "dp_transformer", "act", "mlp_c", "residual", "residual_act", "residual_mlp")
+    rows = [[LABELS[m], cell(results, m, "one_leg", "low")] for m in (*methods, "resip_c")]
+    return table(["Method", "one_leg, low"], rows)
+
+
+def build_stages(results: Results) -> str:
+    """Where episodes fail (Fig. 7)."""
+    rows = []
+    for name, entry in results.items():
+        stages = entry["failure_stages"]
+        if stages:
+            counts = ", ".join(f"{stage} {count}" for stage, count in sorted(stages.items()))
+            rows.append([name, f"{entry['n'] - entry['successes']} of {entry['n']}", counts])
+    return table(["Experiment", "Failed", "In stage"], rows) if rows else f"{NOT_RUN}\n"
+
+
+def build_report(results: Results) -> str:
+    """The whole document."""
+    parts = [
+        _HEAD,
+        "## Success (paper: Table I)\n",
+        build_table_i(results),
+        "## Pushes during the episode (paper: Fig. 8, Table XIV)\n",
+        build_table_xiv(results),
+        "## Bases and residuals (paper: Figs. 25-26)\n",
+        build_ablations(results),
+        "## Where episodes fail (paper: Fig. 7)\n",
+        build_stages(results),
+        "## Commands\n",
+        "`python -m training.experiments run --only NAME` with these budgets:\n",
+        table(
+            ["Experiment", "Budget"],
+            [
+                [name, ", ".join(f"{key} {value}" for key, value in entry["budget"].items())]
+                for name, entry in results.items()
+            ],
+        )
+        if results
+        else f"{NOT_RUN}\n",
+    ]
+    return "\n".join(parts)
