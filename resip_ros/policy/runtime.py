@@ -89,7 +89,8 @@ def residual_input(
         (B, `residual_input_dim`): clamped normalised observation, base actions, features.
     """
     actions = np.asarray(base_action_norm, dtype=np.float32)
-    flat = actions.reshape(len(actions), -1)
+    # Not reshape(B, -1): that has no answer where every episode ended and B is 0.
+    flat = actions.reshape(len(actions), int(np.prod(actions.shape[1:])))
     parts = [normalizer.normalize_obs(obs), flat]
     if relative_features:
         base_action = normalizer.denormalize_action(flat[:, : normalizer.action_dim])

@@ -11,6 +11,7 @@ from resip_ros.core.tasks import TaskSpec, get_task
 from resip_ros.policy.card import BaseCard, ResidualCard
 from resip_ros.policy.networks import ConditionalUNet, build_residual_actor
 from resip_ros.policy.normalizer import Normalizer
+from resip_ros.policy.plan_network import NetworkSpec
 from resip_ros.policy.runtime import (
     AssemblyPolicy,
     BasePolicy,
@@ -94,6 +95,16 @@ def test_residual_input_is_observation_action_and_features(
     assert plain.shape[1] == residual_input_dim(task, normalizer, False)
 
 
+@pytest.mark.parametrize("shape", [(10,), (8, 10)])
+def test_residual_input_of_no_rows_keeps_its_width(
+    task: TaskSpec, normalizer: Normalizer, shape: tuple[int, ...]
+) -> None:
+    """All episodes of a batch may end in the same step."""
+    obs, action = np.zeros((0, 58)), np.zeros((0, *shape), np.float32)
+    width = residual_input_dim(task, normalizer, True, chunk_steps=int(np.prod(shape[:-1])))
+    assert residual_input(task, normalizer, obs, action, True).shape == (0, width)
+
+
 @pytest.mark.parametrize(("bound", "limited"), [("tanh", True), ("none", False)])
 def test_correction_is_scaled_and_bounded_as_the_card_says(
     bound: str,
@@ -133,6 +144,29 @@ def test_zero_residual_is_bit_exactly_the_base(
         assert corrected.tobytes() == normalizer.denormalize_action(base_action).tobytes()
         plain = alone.compute_action(base_action, alone.correct(obs, base_action))
         assert corrected.tobytes() == plain.tobytes()
+
+
+def test_a_residual_corrects_any_base_step_by_step(
+    spec: NetworkSpec,
+    base_card: BaseCard,
+    residual_card: ResidualCard,
+    normalizer: Normalizer,
+    actor: torch.nn.Sequential,
+    obs: np.ndarray,
+) -> None:
+    sampler = base_card.sampler if spec.denoises else None
+    card = dataclasses.replace(
+        base_card, network=spec, sampler=sampler, prediction_horizon=2, action_horizon=2
+    )
+    base = BasePolicy(card, normalizer, spec.build(10, 58, 2))
+    policy = AssemblyPolicy(base, ResidualPolicy(residual_card, normalizer, actor))
+    chunk = base.predict_chunk(obs)
+    for step in range(base.action_steps):
+        correction = policy.correct(obs, chunk[:, step])
+        assert 0 < np.abs(correction).max() <= residual_card.alpha
+        net = policy.compute_action(chunk[:, step], correction)
+        expected = normalizer.denormalize_action(chunk[:, step] + correction)
+        np.testing.assert_array_equal(net, expected)
 
 
 def test_net_action_is_base_plus_correction_in_si(
