@@ -122,3 +122,38 @@ class ScriptedOperator:
         target = self.pos + move / share
         target_rot = rotvec_to_matrix(turn / share) @ self.rot
         return target, target_rot, bool(distance < 0.004 and angle < 0.05)
+
+
+class PickingOperator(ScriptedOperator):
+    """An operator that begins by taking a part into its hand; "lift" follows, of the subclass."""
+
+    above_m = 0.05
+    """How far before the grasp the approach ends."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        super().__init__(rng)
+        self._phases = {
+            "approach": self._approach,
+            "descend": self._descend,
+            "grasp": self._grasp,
+        }
+
+    def _grasp_pose(self, above: float) -> tuple[Array, Array]:
+        """Position (3,) and R (3, 3) of the hand ``above`` m before it will close."""
+        raise NotImplementedError
+
+    def _holds(self) -> bool:
+        """Whether the closing hand holds the part."""
+        raise NotImplementedError
+
+    def _approach(self) -> tuple[Array, Array, str]:
+        pos, rot, there = self._towards(*self._grasp_pose(self.above_m))
+        return pos, rot, "descend" if there else "approach"
+
+    def _descend(self) -> tuple[Array, Array, str]:
+        pos, rot, there = self._towards(*self._grasp_pose(0.0), slow=0.6)
+        return pos, rot, "grasp" if there else "descend"
+
+    def _grasp(self) -> tuple[Array, Array, str]:
+        self._close = True
+        return self.pos, self.rot, "lift" if self._holds() else "grasp"

@@ -17,7 +17,7 @@ from resip_ros.core.geometry import Array, matrix_to_rotvec, rotation_z
 from resip_ros.core.observation import body_pose
 from resip_ros.core.tasks import PEG_IN_HOLE
 from resip_ros.sim.peg_in_hole import BLOCK_HALF_M, PEG_HALF_M
-from training.demonstrators.motion import Habits, ScriptedOperator
+from training.demonstrators.motion import Habits, PickingOperator
 
 _DOWN = np.diag([1.0, -1.0, -1.0])
 _GRASPED_WIDTH = 2 * PEG_HALF_M[1] + 0.002
@@ -30,7 +30,7 @@ _TRY_STEPS = 25
 _PATIENCE = 60
 
 
-class Operator(ScriptedOperator):
+class Operator(PickingOperator):
     """Closed-loop demonstrator of one episode; takes the state observation (37,)."""
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -39,10 +39,7 @@ class Operator(ScriptedOperator):
         self._misjudged_m = rng.uniform(0.0002, 0.0006)
         self._misjudged_rad = rng.uniform(0.005, 0.02)
         self._misjudge()
-        self._phases = {
-            "approach": self._approach,
-            "descend": self._descend,
-            "grasp": self._grasp,
+        self._phases |= {
             "lift": self._lift,
             "carry": self._carry,
             "align": self._align,
@@ -95,20 +92,10 @@ class Operator(ScriptedOperator):
         tip = self.mouth + np.array([*self._aside, gap])
         return self._held_pose(tip, self.yaw_error() + self._turned)
 
+    def _holds(self) -> bool:
+        return bool(self.width < _GRASPED_WIDTH) and self._steps >= 6
+
     # ---- phases: each returns position, rotation and the next phase
-
-    def _approach(self) -> tuple[Array, Array, str]:
-        pos, rot, there = self._towards(*self._grasp_pose(above=0.05))
-        return pos, rot, "descend" if there else "approach"
-
-    def _descend(self) -> tuple[Array, Array, str]:
-        pos, rot, there = self._towards(*self._grasp_pose(above=0.0), slow=0.6)
-        return pos, rot, "grasp" if there else "descend"
-
-    def _grasp(self) -> tuple[Array, Array, str]:
-        self._close = True
-        held = self.width < _GRASPED_WIDTH and self._steps >= 6
-        return self.pos, self.rot, "lift" if held else "grasp"
 
     def _lift(self) -> tuple[Array, Array, str]:
         height = self.mouth[2] + self.habits.lift_m

@@ -1,341 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
 """A scripted operator for round_table: the leg into the top, then the foot into the leg.
 
-Both jobs are grasp, insert, turn until the thread holds, then screw in strokes from above. The
-lying leg is picked with a hand that leans 45 degrees, and leans the other way when the leg
-stands; the foot is held along its axis. Angles in rad, lengths in m, base frame.
+The foot is held along its axis by its stem, from the first grasp to the last stroke. Lengths in
+m, angles in rad, base frame.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from resip_ros.core.geometry import Array, matrix_to_rotvec, rotation_z, rotvec_to_matrix
-from resip_ros.core.observation import body_pose
-from resip_ros.core.tasks import ROUND_TABLE, AssembledPair, pair_assembled
-from resip_ros.sim.round_table import (
-    FOOT_END_M,
-    LEG_END_M,
-    SIDES,
-    THREAD,
-    TOP_HALF_THICK_M,
-)
-from training.demonstrators.motion import ScriptedOperator
-
-_FACE = 2 * np.pi / SIDES
-_GRASPED_WIDTH = 0.0455
-_LOST_WIDTH = 0.035
-_OPEN_WIDTH = 0.060
-_STROKE = np.pi
-_RELEASED_DEPTH = 0.006
-_PATIENCE = 90
-_TIGHT_STEPS = 4
-_FREE_PHASES = ("retreat", "reach", "surround", "clamp", "open", "unwind", "leave")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One pair and how it is handled."""
-
-    pair: AssembledPair
-    mouth: float
-    """Height of the bore's mouth in the parent's frame."""
-    end: float
-    """Height of the child's free end in its frame."""
-    tilt: float
-    """Angle between the approach of the hand and the child's faces: pi/2 is along its axis."""
-    face_towards: tuple[float, float, float]
-    """Direction of the face (x of the hand, upright) that is chosen for the first grasp."""
-    lift: float
-    """Added to the height of transport."""
-    start_yaw: float
-    """Yaw of the hand when the thread is started."""
-    engaged_yaw: float
-    """Yaw of the hand when the thread holds."""
-
+from resip_ros.core.tasks import ROUND_TABLE
+from resip_ros.sim.round_table import FOOT_END_M, LEG_END_M, SIDES, TOP_HALF_THICK_M
+from training.demonstrators.screwing import Job, ScrewOperator
 
 LEG = Job(
     pair=ROUND_TABLE.pairs[0],
-    mouth=TOP_HALF_THICK_M,
+    mouth=(0.0, 0.0, TOP_HALF_THICK_M),
     end=LEG_END_M,
-    tilt=np.radians(45.0),
-    face_towards=(0.0, 0.0, -1.0),
-    lift=0.0,
-    start_yaw=np.radians(145.0),
-    engaged_yaw=np.radians(55.0),
+    sides=SIDES,
+    grasped_width=0.0455,
+    lost_width=0.035,
+    open_width=0.060,
+    hold_back_m=0.008,
 )
 FOOT = Job(
     pair=ROUND_TABLE.pairs[1],
-    mouth=LEG_END_M,
+    mouth=(0.0, 0.0, LEG_END_M),
     end=FOOT_END_M,
+    sides=SIDES,
+    grasped_width=0.0455,
+    lost_width=0.035,
+    open_width=0.060,
     tilt=np.radians(90.0),
     face_towards=(0.0, 1.0, 0.0),
     lift=0.03,
     start_yaw=np.radians(100.0),
     engaged_yaw=np.radians(-85.0),
+    hold_back_m=0.008,
 )
-_HALFWAY_YAW = np.radians(60.0)
 
 
-class Operator(ScriptedOperator):
-    """Closed-loop demonstrator of one episode."""
+class Operator(ScrewOperator):
+    """Closed-loop demonstrator of one episode; takes the state observation (44,)."""
 
     task = ROUND_TABLE
-    second_job = FOOT
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        super().__init__(rng)
-        self.job = LEG
-        self._face = 0
-        self._thread_yaw: float | None = None
-        self._face_yaw = np.pi / 2
-        self._tight = 0
-        self._phases = {
-            "approach": self._approach,
-            "descend": self._descend,
-            "grasp": self._grasp,
-            "lift": self._lift,
-            "carry": self._carry,
-            "align": self._align,
-            "insert": self._insert,
-            "start": self._start,
-            "level": self._level,
-            "release": self._release,
-            "retreat": self._retreat,
-            "reach": self._reach,
-            "surround": self._surround,
-            "clamp": self._clamp,
-            "turn": self._turn,
-            "open": self._open,
-            "unwind": self._unwind,
-            "leave": self._leave,
-        }
-
-    @property
-    def gave_up(self) -> bool:
-        """Whether this operator stops: a released part fell over, or nothing moves."""
-        fallen = self.phase in _FREE_PHASES and self.part_rot[2, 2] < 0.7
-        return fallen or self._steps > _PATIENCE
-
-    def _see(self, obs: Array) -> None:
-        self._see_hand(obs)
-        pair = self.job.pair
-        self.part, self.part_rot = body_pose(self.task, obs, pair.child)
-        parent, rot = body_pose(self.task, obs, pair.parent)
-        self.hole = parent + self.job.mouth * rot[:, 2]
-        self.tip = self.part + pair.tip[2] * self.part_rot[:, 2]
-        self.depth = float(-(rot.T @ (self.tip - self.hole))[2])
-        self.assembled = bool(pair_assembled(pair, parent, rot, self.part, self.part_rot))
-
-    # ---- poses
+    jobs = (LEG, FOOT)
 
     @property
     def _hold_m(self) -> float:
-        """Height of the TCP in the part's frame when it is held from above."""
-        spare = self.habits.regrasp_m - 0.014
-        return 0.014 + 0.5 * spare if self.job is FOOT else self.habits.regrasp_m
-
-    @property
-    def _pick_m(self) -> float:
-        """Height of the TCP in the part's frame when it is picked."""
-        return self._hold_m if self.job is FOOT else self.habits.grasp_along_m
-
-    def _grasp_pose(self, above: float) -> tuple[Array, Array]:
-        """Pick pose on the resting part, ``above`` m before contact along the approach."""
-        if self.phase == "approach":
-            self._face = max(range(SIDES), key=self._suitability)
-        c, s = np.cos(self.job.tilt), np.sin(self.job.tilt)
-        in_part = np.array([[s, 0.0, c], [0.0, -1.0, 0.0], [c, 0.0, -s]])
-        rot = self.part_rot @ rotation_z(np.array(self._face * _FACE)) @ in_part
-        pos = self.part + self._pick_m * self.part_rot[:, 2]
         if self.job is LEG:
-            pos = pos + np.array([0.0, 0.0, 0.002])
-        return pos - above * rot[:, 2], rot
-
-    def _suitability(self, face: int) -> float:
-        direction = (self.part_rot @ rotation_z(np.array(face * _FACE)))[:, 0]
-        return float(direction @ np.asarray(self.job.face_towards))
-
-    def _carry_pose(self, tip: Array) -> tuple[Array, Array]:
-        """Hand pose that puts the held part upright with its tip at ``tip``."""
-        if self._thread_yaw is not None:
-            yaw = self._thread_yaw
-        else:
-            # by way of a half turn's middle, or the wrist might turn into its stop
-            yaw = self.job.start_yaw if self.part_rot[2, 2] > 0.8 else _HALFWAY_YAW
-        upright = rotation_z(np.array(yaw - self._face * _FACE))
-        in_part = self.part_rot.T @ (self.pos - self.part)
-        hand_in_part = self.part_rot.T @ self.rot
-        part = tip - self.job.pair.tip[2] * upright[:, 2]
-        return part + upright @ in_part, upright @ hand_in_part
-
-    def _held_yaw(self) -> float:
-        """Yaw of the part's chosen face, in (-pi, pi]."""
-        rot = self.part_rot @ rotation_z(np.array(self._face * _FACE))
-        return float(np.arctan2(rot[1, 0], rot[0, 0]))
-
-    # ---- phases: each returns position, rotation and the next phase
-
-    def _approach(self) -> tuple[Array, Array, str]:
-        pos, rot, there = self._towards(*self._grasp_pose(above=0.07))
-        return pos, rot, "descend" if there else "approach"
-
-    def _descend(self) -> tuple[Array, Array, str]:
-        pos, rot, there = self._towards(*self._grasp_pose(above=0.0), slow=0.6)
-        return pos, rot, "grasp" if there else "descend"
-
-    def _grasp(self) -> tuple[Array, Array, str]:
-        self._close = True
-        held = self.width < _GRASPED_WIDTH and self._steps >= 5
-        return self.pos, self.rot, "lift" if held else "grasp"
-
-    def _lift(self) -> tuple[Array, Array, str]:
-        height = self.habits.lift_m + self.job.lift
-        goal = np.array([self.pos[0] + 0.02, self.pos[1] - 0.02, height])
-        pos, rot, _ = self._towards(goal, self.rot)
-        return pos, rot, "carry" if self.pos[2] > height - 0.03 else "lift"
-
-    def _carry(self) -> tuple[Array, Array, str]:
-        goal, goal_rot = self._carry_pose(self.hole + np.array([0, 0, self.habits.hover_m + 0.03]))
-        # stay up until the part is upright and over the hole: its tip hangs below the hand
-        away = np.linalg.norm((self.tip - self.hole)[:2]) > 0.03 or self.part_rot[2, 2] < 0.9
-        if away:
-            goal[2] = max(goal[2], self.habits.lift_m + self.job.lift)
-        pos, rot, there = self._towards(goal, goal_rot)
-        return pos, rot, "align" if there and not away else "carry"
-
-    def _align(self) -> tuple[Array, Array, str]:
-        goal, goal_rot = self._carry_pose(self.hole + np.array([0, 0, self.habits.hover_m]))
-        pos, rot, _ = self._towards(goal, goal_rot, slow=0.4)
-        off = np.linalg.norm((self.tip - self.hole)[:2])
-        tilt = np.arccos(np.clip(self.part_rot[2, 2], -1, 1))
-        good = off < 0.0012 and tilt < 0.03 and abs(self.pos[2] - goal[2]) < 0.004
-        return pos, rot, "insert" if good else "align"
-
-    def _insert(self) -> tuple[Array, Array, str]:
-        tip = np.array([*self.hole[:2], self.tip[2] - self.habits.push_m])
-        pos, rot, _ = self._towards(*self._carry_pose(tip), slow=0.5)
-        if self.depth > _RELEASED_DEPTH and self._steps > 8:
-            return pos, rot, "start"
-        return pos, rot, "align" if self._steps > 45 else "insert"
-
-    def _start(self) -> tuple[Array, Array, str]:
-        """Turn the part with the hand that picked it until the thread holds it upright."""
-        self._thread_yaw = self._held_yaw() - 0.7 * self.habits.turn_rad
-        tip = np.array([*self.hole[:2], self.tip[2] - self.habits.push_m])
-        pos, rot, _ = self._towards(*self._carry_pose(tip))
-        turned = self._held_yaw() < self.job.engaged_yaw or self._steps > 60
-        return pos, rot, "level" if turned else "start"
-
-    def _level(self) -> tuple[Array, Array, str]:
-        """Stop pushing and put the part upright before letting go."""
-        goal, goal_rot = self._carry_pose(np.array([*self.hole[:2], self.tip[2] - 0.001]))
-        pos, rot, _ = self._towards(goal, goal_rot, slow=0.3)
-        return pos, rot, "release" if self._steps >= 5 else "level"
-
-    def _release(self) -> tuple[Array, Array, str]:
-        self._close = False
-        following = "unwind" if self.job is FOOT else "retreat"
-        return self.pos, self.rot, following if self.width > _OPEN_WIDTH else "release"
-
-    def _retreat(self) -> tuple[Array, Array, str]:
-        goal = self.part + np.array([0, 0, self.job.end]) - 0.075 * self.rot[:, 2]
-        pos, rot, there = self._towards(goal, self.rot)
-        return pos, rot, "reach" if there else "retreat"
-
-    def _screw_rot(self, yaw: float) -> Array:
-        down = np.diag([1.0, -1.0, -1.0])
-        return rotation_z(np.array(yaw)) @ down
-
-    def _lean(self) -> Array:
-        """Rotation that tips an upright hand onto the axis of a leaning part."""
-        axis = np.cross([0.0, 0.0, 1.0], self.part_rot[:, 2])
-        sine = np.linalg.norm(axis)
-        return rotvec_to_matrix(axis * (np.arcsin(min(sine, 1.0)) / max(sine, 1e-9)))
-
-    def _start_yaw(self) -> float:
-        """Hand yaw near +90 degrees with the fingers on a pair of faces.
-
-        A face is kept while it is near, or the hand could hesitate between two for ever.
-        """
-        part = np.arctan2(self.part_rot[1, 0], self.part_rot[0, 0])
-        faces = part + _FACE * np.arange(-2 * SIDES, 2 * SIDES + 1)
-        near = faces[np.argmin(np.abs(faces - self._face_yaw))]
-        if abs(near - np.pi / 2) > 0.75 * _FACE:
-            # open fingers rub and turn the part: do not follow its face into the wrist's stop
-            near = faces[np.argmin(np.abs(faces - np.pi / 2))]
-        self._face_yaw = float(near)
-        return self._face_yaw
-
-    def _hand_yaw(self) -> float:
-        """Yaw of the hand in (-150, 210] degrees, where the wrist can turn."""
-        yaw = np.arctan2(self.rot[1, 0], self.rot[0, 0])
-        return float(yaw + 2 * np.pi if yaw < -np.radians(150) else yaw)
-
-    def _toward_yaw(self, pos: Array, yaw: float, slow: float) -> tuple[Array, Array, bool]:
-        """As _towards, but turning through the wrist's free range, never across its stop."""
-        now = self._hand_yaw()
-        step = np.clip(yaw - now, -1.0, 1.0)
-        target, rot, there = self._towards(pos, self._lean() @ self._screw_rot(now + step), slow)
-        return target, rot, there and abs(yaw - now) < 0.06
-
-    def _reach(self) -> tuple[Array, Array, str]:
-        goal = self.part + (self.job.end + 0.045) * self.part_rot[:, 2]
-        pos, rot, there = self._toward_yaw(goal, self._start_yaw(), 1.0)
-        return pos, rot, "surround" if there else "reach"
-
-    def _surround(self) -> tuple[Array, Array, str]:
-        goal = self.part + self._hold_m * self.part_rot[:, 2]
-        pos, rot, there = self._toward_yaw(goal, self._start_yaw(), 0.6)
-        return pos, rot, "clamp" if there else "surround"
-
-    def _clamp(self) -> tuple[Array, Array, str]:
-        self._close = True
-        held = self.width < _GRASPED_WIDTH and self._steps >= 4
-        if self._steps > 12 and not held:
-            self._close = False
-            return self.pos, self.rot, "reach"
-        return self.pos, self.rot, "turn" if held else "clamp"
-
-    def _turn(self) -> tuple[Array, Array, str]:
-        yaw = self._hand_yaw() - self.habits.turn_rad
-        goal = self.pos + np.array([0.0, 0.0, -self.habits.push_m])
-        centre = self.hole[:2] + (self.pos - self.part)[:2]
-        goal[:2] += np.clip(centre - goal[:2], -0.001, 0.001)
-        goal[2] -= THREAD.lead * self.habits.turn_rad / (2 * np.pi)
-        end = self._hand_yaw() < np.pi / 2 - _STROKE + 0.03
-        stalled = self._steps > int(1.6 * _STROKE / self.habits.turn_rad)
-        lost = self.width < _LOST_WIDTH
-        # on for a while once it counts: the foot must find the leg tight
-        self._tight = self._tight + 1 if self.assembled else 0
-        done = end or stalled or lost or (self.job is LEG and self._tight >= _TIGHT_STEPS)
-        bend = matrix_to_rotvec(self._screw_rot(self._hand_yaw()) @ self.rot.T)
-        size = np.linalg.norm(bend)
-        # straighten a leaning part little by little
-        keep = rotvec_to_matrix(-bend * max(0.0, 1.0 - 0.03 / max(size, 1e-9)))
-        return goal, keep @ self._screw_rot(yaw), "open" if done else "turn"
-
-    def _open(self) -> tuple[Array, Array, str]:
-        self._close = False
-        self._face_yaw = np.pi / 2
-        if self.width < _OPEN_WIDTH:
-            return self.pos, self.rot, "open"
-        seated = self.job is LEG and self.assembled
-        return self.pos, self.rot, "leave" if seated else "unwind"
-
-    def _unwind(self) -> tuple[Array, Array, str]:
-        # keep clear of the part's height while turning back
-        goal = self.part + self._hold_m * self.part_rot[:, 2]
-        pos, rot, there = self._toward_yaw(goal, self._start_yaw(), 1.2)
-        return pos, rot, "clamp" if there else "unwind"
-
-    def _leave(self) -> tuple[Array, Array, str]:
-        """Rise from the seated part, turn the wrist back and take up the next."""
-        goal = self.part + np.array([0.0, 0.0, self.job.end + 0.06])
-        pos, rot, there = self._toward_yaw(goal, np.pi / 2, 1.0)
-        if not there:
-            return pos, rot, "leave"
-        self.job, self._thread_yaw = self.second_job, None
-        return pos, rot, "approach"
+            return self.habits.regrasp_m
+        # the stem is 11 mm high
+        return 0.014 + 0.5 * (self.habits.regrasp_m - 0.014)

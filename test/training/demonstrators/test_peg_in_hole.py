@@ -82,16 +82,6 @@ def test_turns_the_shorter_way_round(env):
         assert np.degrees(operator.yaw_error()) == pytest.approx(turn, abs=1e-6)
 
 
-def test_same_seed_same_actions(env):
-    env.reset(None, env.initial_states(list(range(COUNT))))
-    obs = env.observe()
-    one, two, other = (Operator(np.random.default_rng(s)) for s in (1, 1, 2))
-    for _ in range(5):
-        action = one.act(obs[0])
-        np.testing.assert_array_equal(action, two.act(obs[0]))
-    assert np.abs(action - other.act(obs[0])).max() > 1e-4
-
-
 def test_gives_up_when_the_peg_has_fallen(env):
     env.reset(None, env.initial_states(list(range(COUNT))))
     obs = env.observe()[0].copy()
