@@ -40,6 +40,8 @@ LEG_END_M = 0.03125
 TOP_MASS_KG = 0.151
 LEG_MASS_KG = 0.0231
 LEGS = ("leg1", "leg2", "leg3", "leg4")
+THREADED = "leg4"
+"""The leg of the task. The others show their threads; only their cores meet anything."""
 _PART_FRICTION = 0.15
 _POCKET_M = THREAD.bore_radius + 0.004
 
@@ -164,7 +166,7 @@ def _add_leg(spec: mujoco.MjSpec, name: str, meshes: list[str], timestep: float)
             meshname=mesh,
             mass=0.2 * LEG_MASS_KG if i == 0 else 0.0,
             contype=0,
-            conaffinity=BIT_TOP | BIT_PIN,
+            conaffinity=BIT_TOP | BIT_PIN if i == 0 or name == THREADED else 0,
             **stud,
             **contact,
         )

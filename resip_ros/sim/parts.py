@@ -41,7 +41,13 @@ def contact_settings(timestep: float, friction: float) -> dict[str, Any]:
 
 
 def add_bench(spec: mujoco.MjSpec, timestep: float) -> None:
-    """Bench with its surface at z = 0 of the robot base frame."""
+    """Bench with its surface at z = 0 of the robot base frame.
+
+    Parts meet a box, arms a plane in its surface: a plane sorts out links that are far away at
+    once, while the box is so wide that every link would be tried against it in every step. Box
+    and plane are in different bodies, for MuJoCo to look at the plane alone.
+    """
+    contact = contact_settings(timestep, _BENCH_FRICTION) | {"priority": 1}
     spec.worldbody.add_geom(
         name="bench",
         type=GEOM.mjGEOM_BOX,
@@ -49,9 +55,17 @@ def add_bench(spec: mujoco.MjSpec, timestep: float) -> None:
         size=[0.65, 0.65, 0.02],
         rgba=[0.82, 0.80, 0.76, 1],
         contype=BIT_BENCH,
+        conaffinity=0,
+        **contact,
+    )
+    spec.worldbody.add_body(name="bench_surface").add_geom(
+        name="bench_surface",
+        type=GEOM.mjGEOM_PLANE,
+        size=[1, 1, 1],
+        group=3,
+        contype=0,
         conaffinity=BIT_ROBOT,
-        priority=1,
-        **contact_settings(timestep, _BENCH_FRICTION),
+        **contact,
     )
 
 

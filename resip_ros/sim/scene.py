@@ -57,8 +57,11 @@ def build_scene(
             f"scene of {task_name} has no body {', '.join(missing)}; every part and the fixture "
             "is a body of its name"
         )
-    for geom in spec.geoms:
+    for geom in list(spec.geoms):
         if geom.name.endswith("_pad"):
             pad = contact_settings(timestep, 1.0)
             geom.solref, geom.solimp = pad["solref"], pad["solimp"]
+        if not (visual or geom.contype or geom.conaffinity) and geom.mass == 0.0:
+            # even a geom that meets nothing costs every step time
+            spec.delete(geom)
     return spec

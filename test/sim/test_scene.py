@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from resip_ros.core.config import load_control_config
+from resip_ros.core.diffik import solve_joint_target
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.kinematics import JOINT_NAMES, forward
 from resip_ros.core.tasks import ONE_LEG
@@ -62,3 +63,46 @@ def test_visual_meshes_only_change_what_is_seen():
 def test_unknown_task():
     with pytest.raises(ConfigError, match="unknown task 'one_log'.*did you mean"):
         build_scene("one_log", load_control_config())
+
+
+def test_what_meets_nothing_is_only_kept_to_be_seen():
+    config = load_control_config()
+    plain, seen = (build_scene("one_leg", config, visual=visual) for visual in (False, True))
+    assert all(geom.contype or geom.conaffinity for geom in plain.geoms)
+    assert seen.geom("leg1_stud_ridge0") is not None
+    assert plain.geom("leg1_stud_ridge0") is None
+    assert plain.geom("leg4_stud_ridge0") is not None
+
+
+def _pressed_pad_height(model: mujoco.MjModel) -> float:
+    """Height of a finger pad, m, after 0.4 s of the hand pressing on the bench with 20 N or so."""
+    config, data = load_control_config(), mujoco.MjData(model)
+    arm = [model.joint(name).qposadr[0] for name in JOINT_NAMES]
+    down = np.array([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]])
+    above, pressed = (
+        solve_joint_target(
+            np.asarray(config.home_joints)[None],
+            np.array([[0.45, 0.0, height]]),
+            down[None],
+            posture=np.asarray(config.home_joints),
+            damping=config.ik_damping,
+            posture_gain=config.ik_posture_gain,
+            iterations=30,
+        )[0]
+        for height in (0.010, -0.002)
+    )
+    data.qpos[arm] = above
+    data.ctrl[:7] = pressed
+    mujoco.mj_step(model, data, nstep=200)
+    assert data.ncon >= 4
+    return float(data.geom("left_finger_pad").xpos[2])
+
+
+def test_the_hand_rests_on_the_bench_as_on_a_box():
+    """Arms meet the bench's surface, a plane; the box is what it stands for."""
+    spec = build_scene("one_leg", load_control_config())
+    on_plane = _pressed_pad_height(spec.compile())
+    plane, box = spec.geom("bench_surface"), spec.geom("bench")
+    box.conaffinity, plane.conaffinity = plane.conaffinity, 0
+    assert on_plane == pytest.approx(_pressed_pad_height(spec.compile()), abs=2e-7)
+    assert on_plane < 0.011
