@@ -88,7 +88,7 @@ def mlp_preset(size: str, steps: int) -> BcPreset:
 
 
 def act_preset(size: str) -> BcPreset:
-    """ACT: sizes of its own paper (Table III there) and ResiP's Table III, or 0.35 M."""
+    """ACT: sizes of its own paper, optimiser of ResiP's Table III; or 0.36 M."""
     if size == "paper":
         network = ActSpec(encoder_layers=4, decoder_layers=7, heads=8, width=512, feedforward=3200)
         return BcPreset(network, learning_rate=1e-4, steps=PAPER_STEPS)

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+import typing
+
 import pytest
 import torch
 
 from resip_ros.core.errors import ConfigError
+from training.bc_trainer import BcConfig
 from training.presets import NETWORKS, SIZES, get_preset
 
 
@@ -51,6 +54,12 @@ def test_horizons_are_the_papers(network: str, size: str, predicted: int, execut
     preset.network.check_horizon(preset.prediction_horizon)
     assert (preset.prediction_horizon, preset.action_horizon) == (predicted, executed)
     assert (preset.sampler is not None) == preset.network.denoises
+
+
+def test_command_line_offers_every_network_and_size() -> None:
+    hints = typing.get_type_hints(BcConfig)
+    assert typing.get_args(hints["network"]) == tuple(NETWORKS)
+    assert typing.get_args(hints["preset"]) == SIZES
 
 
 @pytest.mark.parametrize("names", [("lstm", "small"), ("unet", "huge")])
