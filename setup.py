@@ -38,6 +38,7 @@ TRAIN = [
     "zarr>=3.0,<4",
 ]
 GPU = ["mujoco-warp==4.0.0", "warp-lang==1.19.0"]
+SCAN = ["coacd>=1.0.14,<2", "manifold3d>=3.5,<4", "trimesh>=5.2,<6"]
 ROS_WHEELS = [
     "ros-kilted-rclpy[fastrtps]==9.1.2",
     "ros-diagnostic-msgs>=5.5,<6",
@@ -82,10 +83,11 @@ setup(
     install_requires=RUNTIME,
     extras_require={
         "gpu": GPU,
+        "scan": SCAN,
         "ros-wheels": ROS_WHEELS,
         "train": TRAIN,
         "test": TEST,
-        "dev": [*TRAIN, *TEST, *CHECK],
+        "dev": [*TRAIN, *SCAN, *TEST, *CHECK],
     },
     zip_safe=False,
     maintainer="resip_ros maintainers",
