@@ -65,17 +65,22 @@ CAMERAS: dict[str, Camera] = {
 }
 
 
-_OPPOSITE = Camera(
-    "overview", 480, 640, 42.0, "world", (0.60, -1.35, 0.85), (0.60, 0.0, 0.20), (0, 0, 1)
-)
-"""For arms that face each other: from beside both."""
+_BESIDE = {
+    camera.name: camera
+    for camera in (
+        Camera("front", 240, 320, 46.0, "world", (0.60, -1.0, 0.60), (0.60, 0.0, 0.08), (0, 0, 1)),
+        Camera(
+            "overview", 480, 640, 42.0, "world", (0.60, -1.35, 0.85), (0.60, 0.0, 0.20), (0, 0, 1)
+        ),
+    )
+}
+"""The fixed cameras for arms that face each other."""
 
 
 def task_cameras(task: TaskSpec) -> dict[str, Camera]:
     """Cameras by name where they are in a task's scene; the wrist camera is the first arm's."""
     wrist = replace(CAMERAS["wrist"], body=task.arms[0].prefix + HAND_BODY)
-    overview = CAMERAS["overview"] if len(task.arms) == 1 else _OPPOSITE
-    return CAMERAS | {"wrist": wrist, "overview": overview}
+    return CAMERAS | {"wrist": wrist} | (_BESIDE if len(task.arms) > 1 else {})
 
 
 def look_at(position: Array, target: Array, up: Array) -> Array:

@@ -3,7 +3,14 @@
 
 import numpy as np
 
-from resip_ros.core.action import ACTION_DIM, ACTION_NAMES, decode_action, encode_action
+from resip_ros.core.action import (
+    ACTION_DIM,
+    ACTION_NAMES,
+    action_names,
+    decode_action,
+    encode_action,
+)
+from resip_ros.core.tasks import BIMAN_INSERT, ONE_LEG
 
 
 def test_layout():
@@ -29,3 +36,15 @@ def test_decoded_rotation_is_orthonormal(rng):
     _, rot, _ = decode_action(rng.normal(size=(4, 5, 10)))
     assert rot.shape == (4, 5, 3, 3)
     np.testing.assert_allclose(np.linalg.det(rot), 1.0, atol=1e-12)
+
+
+def test_names_of_several_arms():
+    assert action_names(ONE_LEG) == ACTION_NAMES
+    names = action_names(BIMAN_INSERT)
+    assert len(names) == len(set(names)) == 20
+    assert (names[0], names[9], names[10], names[19]) == (
+        "left_x",
+        "left_gripper",
+        "right_x",
+        "right_gripper",
+    )

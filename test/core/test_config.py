@@ -105,3 +105,11 @@ def test_unreadable_files(tmp_path):
     broken.write_text("a: [1")
     with pytest.raises(ConfigError, match="cannot read"):
         load_control_config(broken)
+
+
+def test_another_rate_changes_the_step_alone(config):
+    fast = config.at_rate(50.0)
+    assert fast.step_s == pytest.approx(0.02)
+    assert fast.at_rate(config.rate_hz) == config
+    with pytest.raises(ConfigError, match="reference_hz"):
+        config.at_rate(60.0)

@@ -19,10 +19,11 @@ from resip_ros.core.observation import (
     build_proprioception,
     build_relative_features,
     build_state_observation,
+    hand_pose,
     observation_names,
     relative_feature_names,
 )
-from resip_ros.core.tasks import ONE_LEG
+from resip_ros.core.tasks import BIMAN_INSERT, ONE_LEG
 
 NAMES = observation_names(ONE_LEG)
 FEATURES = [name.removeprefix("leg4_") for name in relative_feature_names(ONE_LEG)]
@@ -198,3 +199,30 @@ def test_features_are_clipped_and_batched(scene, rng):
     clipped = build_relative_features(ONE_LEG, one, far)
     assert clipped[FEATURES.index("base_move_x")] == 3.0
     assert clipped[FEATURES.index("base_move_y")] == -3.0
+
+
+def test_two_arms_have_their_blocks_and_features(rng):
+    """Both parts in both hands, by the very functions that serve one arm."""
+    names = observation_names(BIMAN_INSERT)
+    assert len(names) == 46
+    assert (names[0], names[16], names[32]) == ("left_ee_x", "right_ee_x", "plate_x")
+    pos, rot = rng.normal(size=(4, 3)) * 0.05, rotvec_to_matrix(rng.normal(size=(4, 3)))
+    poses = {"plate": _pose(pos[2], rot[2]), "receptacle": _pose(pos[3], rot[3])}
+    obs = build_state_observation(BIMAN_INSERT, _proprio(pos[:2], rot[:2]).ravel(), poses)
+    for arm in range(2):
+        found = hand_pose(obs, arm)
+        np.testing.assert_allclose(found[0], pos[arm])
+        np.testing.assert_allclose(found[1], rot[arm], atol=1e-12)
+    np.testing.assert_allclose(body_pose(BIMAN_INSERT, obs, "receptacle")[0], pos[3])
+    target = pos[1] + [0.01, 0.02, -0.005]
+    action = np.ravel([encode_action(pos[0], rot[0], 1.0), encode_action(target, rot[1], 1.0)])
+    values = build_relative_features(BIMAN_INSERT, obs, action)
+    feature = dict(zip(relative_feature_names(BIMAN_INSERT), values, strict=True))
+    assert len(feature) == 10 + 4 * 11 + 12
+    assert [feature[f"left_base_move_{a}"] for a in "xyz"] == [0.0, 0.0, 0.0]
+    np.testing.assert_allclose([feature[f"right_base_move_{a}"] for a in "xyz"], [1, 2, -0.5])
+    for arm, hand in enumerate(("left", "right")):
+        for body, part in (("plate", 2), ("receptacle", 3)):
+            seen = rot[arm].T @ (pos[part] - pos[arm]) / 0.05
+            coarse = [feature[f"{body}_{hand}_in_hand_coarse_{a}"] for a in "xyz"]
+            np.testing.assert_allclose(coarse, np.clip(seen, -3, 3), atol=1e-9)

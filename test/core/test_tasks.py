@@ -8,7 +8,13 @@ import pytest
 
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import rotation_z, rotvec_to_matrix
-from resip_ros.core.tasks import ONE_LEG, get_task, pair_assembled
+from resip_ros.core.tasks import (
+    BIMAN_INSERT,
+    ONE_LEG,
+    get_task,
+    pair_assembled,
+    require_one_arm,
+)
 
 PAIR = ONE_LEG.pairs[0]
 TOP = np.array([0.5, 0.1, 0.0156])
@@ -85,3 +91,9 @@ def test_batches_are_judged_apart():
 def test_tasks_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         ONE_LEG.rate_hz = 5.0  # type: ignore[misc]
+
+
+def test_only_one_arm_can_be_driven_live():
+    require_one_arm(ONE_LEG)
+    with pytest.raises(ConfigError, match="'biman_insert' has 2 arms, the live graph drives one"):
+        require_one_arm(BIMAN_INSERT)

@@ -71,3 +71,14 @@ def test_empty_and_infinite_ranges_are_refused(normalizer: Normalizer, bad: floa
     changed[2] = bad
     with pytest.raises(DataError, match=r"observation range .*\[2\]"):
         dataclasses.replace(normalizer, obs_max=changed)
+
+
+def test_each_arms_hand_is_taken_from_its_own_block(rng: np.random.Generator) -> None:
+    """An action that asks for the hands' poses, normalised, is the hand in all but grippers."""
+    obs = rng.normal(size=(50, 46)).astype(np.float32)
+    action = np.concatenate([obs[:, :9], obs[:, :1], obs[:, 16:25], obs[:, :1]], axis=1)
+    fitted = Normalizer.fit(obs, action)
+    hand, expected = fitted.normalize_hand(obs), fitted.normalize_action(action)
+    poses = np.r_[0:9, 10:19]
+    np.testing.assert_allclose(hand[:, poses], expected[:, poses], atol=1e-6)
+    np.testing.assert_array_equal(hand[:, [9, 19]], 0.0)

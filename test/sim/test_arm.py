@@ -5,14 +5,17 @@ import mujoco
 import numpy as np
 import pytest
 
+from resip_ros.core.arms import Arm
 from resip_ros.core.config import load_control_config
-from resip_ros.core.geometry import matrix_to_quat_wxyz
+from resip_ros.core.geometry import matrix_to_quat_wxyz, rotation_z
 from resip_ros.core.kinematics import JOINT_NAMES, forward
 from resip_ros.sim.arm import (
     FINGER_CLOSED_TARGET_M,
     FINGER_JOINTS,
     HAND_ACTUATOR,
     build_arm_spec,
+    build_arms_spec,
+    find_arms,
     fr3_assets_dir,
     joint_control,
 )
@@ -99,3 +102,47 @@ def test_fingers_close_to_their_stop_and_open_again():
         mujoco.mj_step(model, data, 1000)
         opening = sum(data.joint(name).qpos[0] for name in FINGER_JOINTS)
         assert opening == pytest.approx(width, abs=1e-3)
+
+
+ARMS = (Arm("left"), Arm("right", (0.9, 0.1), 2.0))
+
+
+def test_several_arms_stand_where_they_should():
+    model, data = compile_two(HOME)
+    where = find_arms(model, ARMS)
+    pos, rot = forward(HOME)
+    for i, arm in enumerate(ARMS):
+        assert model.joint(f"{arm.prefix}fr3_joint3").qposadr[0] == where.qpos[i, 2]
+        assert model.actuator(f"{arm.prefix}hand").id == where.hand[i]
+        turn = rotation_z(np.array(arm.base_yaw))
+        site = data.site(f"{arm.prefix}tcp")
+        np.testing.assert_allclose(site.xpos, turn @ pos + [*arm.base_xy, 0.0], atol=1e-5)
+        np.testing.assert_allclose(site.xmat.reshape(3, 3), turn @ rot, atol=1e-4)
+    one = build_arm_spec(CONFIG, visual=False).compile()
+    np.testing.assert_array_equal(model.actuator_gainprm[8:], one.actuator_gainprm)
+    np.testing.assert_array_equal(model.body_mass[1:], np.tile(one.body_mass[1:], 2))
+
+
+def compile_two(joints: np.ndarray) -> tuple[mujoco.MjModel, mujoco.MjData]:
+    spec = build_arms_spec(CONFIG, ARMS, visual=False)
+    model = spec.compile()
+    data = mujoco.MjData(model)
+    data.qpos[find_arms(model, ARMS).qpos] = joints
+    mujoco.mj_forward(model, data)
+    return model, data
+
+
+def test_arms_meet_each_other_but_none_meets_itself():
+    """Side by side they touch; one folded into itself does not, as for a single arm."""
+    model, data = compile_two(HOME)
+    assert data.ncon == 0
+    reach = HOME + np.array([0.0, 0.9, 0.0, 0.6, 0.0, 0.0, 0.0])
+    model, data = compile_two(reach)
+    data.qpos[find_arms(model, ARMS).qpos[1, 0]] = np.pi - 2.0
+    mujoco.mj_forward(model, data)
+    names = [[model.body(model.geom_bodyid[g]).name for g in c.geom] for c in data.contact]
+    assert names, "the forearms cross"
+    assert all({a.split("_")[0], b.split("_")[0]} == {"left", "right"} for a, b in names)
+    folded = HOME.copy()
+    folded[3], folded[5] = -3.0, 0.6
+    assert compile_two(folded)[1].ncon == 0

@@ -128,3 +128,19 @@ def test_a_numbered_episode_is_the_same_in_any_environment(model, always):
     assert second[:, 1].tobytes() == first[:, 2].tobytes()
     assert second[:, 2].tobytes() == first[:, 0].tobytes()
     assert np.abs(first[:, 0] - first[:, 2]).max() > 0.01
+
+
+def test_the_chance_is_per_time_and_not_per_step():
+    """At 50 Hz each part is pushed in one of 500 steps: with chance 1 in 0.1 s, in one of 5."""
+    model = build_scene("biman_insert", load_control_config()).compile()
+    made = Perturbation(model, "biman_insert", "low", 3, 10)
+    made.restart(np.arange(10))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(perturbation, "CHANCE", 1.0)
+        qpos = np.tile(model.qpos0, (10, 1))
+        hits = 0
+        for _ in range(100):
+            qvel = np.zeros((10, model.nv))
+            made.push(qpos, qvel)
+            hits += np.count_nonzero(qvel[:, [-6, -12]])
+    assert hits == pytest.approx(400, rel=0.2)

@@ -39,13 +39,17 @@ _HELD_SLACK_M = 0.002
 _CLOSING_STEPS = 30
 _TOUCHING_M = 0.001
 _IN_SLOT_M = 0.003
-_NUDGE_GAIN = 0.1
-_NUDGE_MAX_M = 0.006
+_NUDGE_GAIN = 0.05
+_NUDGE_MAX_M = 0.003
 _NUDGE_MAX_RAD = 0.08
-_TRY_STEPS = 75
+_LEAD_M, _LEAD_RAD = 0.02, 0.2
+"""How far the aim may be ahead of the hand."""
+_TRY_STEPS = 100
 _PATIENCE = 200
 _EASE = 0.06
 """Share of the way that is left, taken in each step near a goal."""
+_FEELING_EASE = 0.3
+"""The same where the plate touches: the hand answers at once."""
 _SWING = 0.85
 """Share of the last step's move that goes on: no hand stops at once."""
 
@@ -70,24 +74,24 @@ class _Hand:
         if self._aim is None:
             self._aim = self.start = self.pos, self.rot
 
-    def approach(self, pos: Array, rot: Array, slow: float = 1.0, lead_m: float = 0.02) -> bool:
+    def approach(self, pos: Array, rot: Array, slow: float = 1.0, ease: float = _EASE) -> bool:
         """Move the aim a step towards a pose.
 
         Args:
             pos: (3,).
             rot: (3, 3).
             slow: Share of the habitual pace.
-            lead_m: How far the aim may be ahead of the hand; in contact, it sets the force.
+            ease: Share of the way that is left, taken in each step near the goal.
 
         Returns:
             Whether the hand is nearly there.
         """
         assert self._aim is not None, "see first"
-        at = self.pos + _shortened(self._aim[0] - self.pos, lead_m)
+        at = self.pos + _shortened(self._aim[0] - self.pos, _LEAD_M)
         turned = matrix_to_rotvec(self._aim[1] @ self.rot.T)
-        at_rot = rotvec_to_matrix(_shortened(turned, 10.0 * lead_m)) @ self.rot
-        move = _shortened(_EASE * (pos - at), self.habits.step_m * slow)
-        turn = _shortened(_EASE * matrix_to_rotvec(rot @ at_rot.T), self.habits.step_rad * slow)
+        at_rot = rotvec_to_matrix(_shortened(turned, _LEAD_RAD)) @ self.rot
+        move = _shortened(ease * (pos - at), self.habits.step_m * slow)
+        turn = _shortened(ease * matrix_to_rotvec(rot @ at_rot.T), self.habits.step_rad * slow)
         self._move = _SWING * self._move + (1 - _SWING) * move
         self._turn = _SWING * self._turn + (1 - _SWING) * turn
         self._aim = at + self._move, rotvec_to_matrix(self._turn) @ at_rot
@@ -126,7 +130,7 @@ class Operator:
         shift = rng.uniform([-0.02, -0.03, -0.01], [0.02, 0.03, 0.02])
         self._meeting = _MEETING + shift, rotation_z(np.array(rng.uniform(-0.15, 0.15)))
         self._grip_ahead = _GRIP_AHEAD_M + rng.uniform(-0.005, 0.005)
-        self._misjudged_m = rng.uniform(0.0002, 0.0006)
+        self._misjudged_m = rng.uniform(0.0002, 0.0005)
         self._misjudged_rad = rng.uniform(0.005, 0.02)
         self._misjudge()
         self._phases: dict[str, Callable[[], str]] = {
@@ -175,7 +179,7 @@ class Operator:
     def _misjudge(self) -> None:
         """Believe the slot a little beside where it is; felt corrections start anew."""
         self._aside = self._rng.normal(size=2) * self._misjudged_m
-        self._turned = float(self._rng.normal() * self._misjudged_rad)
+        self._turned = self._rng.normal(size=3) * self._misjudged_rad
 
     # ---- where the hands should be
 
@@ -195,7 +199,7 @@ class Operator:
 
     def _over_slot(self, gap: float) -> tuple[Array, Array]:
         """Right hand's pose with the tip ``gap`` m over where the slot is believed."""
-        rot = self.box_rot @ rotation_z(np.array(self._turned))
+        rot = self.box_rot @ rotvec_to_matrix(self._turned)
         tip = self.mouth + self.box_rot @ np.array([*self._aside, gap])
         plate = tip + PLATE_HALF_HEIGHT_M * rot[:, 2]
         return _carried(self.right, self.plate, self.plate_rot, plate, rot)
@@ -238,33 +242,44 @@ class Operator:
         self.left.approach(*self._box_hold(), slow=0.2)
         goal = self._over_slot(self.habits.hover_m)
         self.right.approach(*goal, slow=0.4)
-        good = self.right.away(goal[0]) < 0.001 and self.right.askew(goal[1]) < 0.02
+        good = self.right.away(goal[0]) < 0.0015 and self.right.askew(goal[1]) < 0.03
         return "insert" if good else "align"
 
     def _insert(self) -> str:
         """Lower the plate onto the rim and nudge it, pressing gently, until it falls in."""
-        if self.depth > -_TOUCHING_M:
-            aside = self._aside - _NUDGE_GAIN * self.tip_in_slot[:2]
-            self._aside = np.clip(aside, -_NUDGE_MAX_M, _NUDGE_MAX_M)
-            yaw = matrix_to_rotvec(self.box_rot.T @ self.plate_rot)[2]
-            turned = self._turned - _NUDGE_GAIN * yaw
-            self._turned = float(np.clip(turned, -_NUDGE_MAX_RAD, _NUDGE_MAX_RAD))
-        goal = self._over_slot(-self.depth - 2 * self.habits.push_m)
-        self.right.approach(*goal, slow=0.25, lead_m=self.habits.push_m)
+        self.left.approach(*self._box_hold(), slow=0.2)
+        if self.depth < -_TOUCHING_M:
+            goal = self._over_slot(-self.depth - 6 * self.habits.push_m)
+            self.right.approach(*goal, slow=0.25)
+        else:
+            self._nudge()
+            goal = self._over_slot(-self.depth - self.habits.push_m)
+            self.right.approach(*goal, slow=0.25, ease=_FEELING_EASE)
         if self.depth > _IN_SLOT_M:
             return "push"
-        return "raise" if self._steps > _TRY_STEPS else "insert"
+        stuck = self._steps > _TRY_STEPS and self.depth < _TOUCHING_M
+        return "raise" if stuck else "insert"
+
+    def _nudge(self) -> None:
+        """Correct where the slot is believed by what is seen of the tip on the rim."""
+        aside = self._aside - _NUDGE_GAIN * self.tip_in_slot[:2]
+        self._aside = np.clip(aside, -_NUDGE_MAX_M, _NUDGE_MAX_M)
+        askew = matrix_to_rotvec(self.box_rot.T @ self.plate_rot)
+        turned = self._turned - _NUDGE_GAIN * askew
+        self._turned = np.clip(turned, -_NUDGE_MAX_RAD, _NUDGE_MAX_RAD)
 
     def _push(self) -> str:
         """Down to the shoulder: the walls guide the plate, the hand follows."""
-        self._aside, self._turned = np.zeros(2), 0.0
+        self._aside, self._turned = np.zeros(2), np.zeros(3)
+        self.left.approach(*self._box_hold(), slow=0.2)
         goal = self._over_slot(-self.depth - 4 * self.habits.push_m)
-        self.right.approach(*goal, slow=0.4, lead_m=2 * self.habits.push_m)
+        self.right.approach(*goal, slow=0.4, ease=_FEELING_EASE)
         return "raise" if self._steps > _TRY_STEPS else "push"
 
     def _raise(self) -> str:
         """Lift the plate off the rim and look again."""
         goal = self._over_slot(self.habits.hover_m)
+        self.left.approach(*self._box_hold(), slow=0.2)
         self.right.approach(*goal, slow=0.5)
         clear = self.depth < -0.5 * self.habits.hover_m
         if clear:
@@ -289,11 +304,12 @@ def _for_two_hands(habits: Habits, rng: np.random.Generator) -> Habits:
     """A person's habits at 50 Hz, for a tight fit: steadier and gentler; brisk otherwise."""
     return replace(
         habits,
-        step_m=1.25 * habits.step_m / _STEPS_PER_HABIT,
+        step_m=1.4 * habits.step_m / _STEPS_PER_HABIT,
         step_rad=0.35 * habits.step_rad / _STEPS_PER_HABIT,
         tremor_m=habits.tremor_m / 3,
         tremor_rad=habits.tremor_rad / 2,
         tremor_memory=habits.tremor_memory ** (1 / _STEPS_PER_HABIT),
+        push_m=0.6 * habits.push_m,
         hover_m=0.45 * habits.hover_m,
         lift_m=rng.uniform(0.10, 0.13),
     )
