@@ -13,6 +13,7 @@ from resip_ros.bags import commands as bag_commands
 from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.paths import models_dir
 from resip_ros.core.tasks import TASKS, get_task
+from resip_ros.nodes.faults import command as faults_command
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--seed", type=_natural, default=0, metavar="S", help="first episode's seed (default 0)"
     )
     bag_commands.add_parsers(commands)
+    faults_command.add_parser(commands)
     doctor = commands.add_parser("doctor", help="check this machine and say what to mend")
     doctor.add_argument("--robot", metavar="IP", help="also try a real robot's control port")
     doctor.add_argument("--json", action="store_true", help="machine-readable findings")
@@ -147,6 +149,8 @@ def main(args: Sequence[str] | None = None) -> int:
 
             given = ["--robot", arguments.robot] if arguments.robot else []
             return doctor.main(given + (["--json"] if arguments.json else []))
+        if arguments.command == faults_command.NAME:
+            return faults_command.run(arguments)
         if arguments.command in bag_commands.NAMES:
             return bag_commands.run(arguments)
         return run_up(arguments)

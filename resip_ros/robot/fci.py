@@ -178,6 +178,8 @@ class FciServer(FrankaRobotServer):
         self.arm = arm
         self.ticks = 0
         """Physics ticks since the start; the robot clock in ms."""
+        self.is_cut = False
+        """Whether the cable is pulled: nothing is heard, nothing is sent."""
         self.missed_replies = 0
         """States to which the controller did not answer in time, since the start."""
         self._is_torque = False
@@ -260,8 +262,15 @@ class FciServer(FrankaRobotServer):
         super()._setup_udp_connection(network_udp_port)
         self._replied_tick = None
 
+    def process_commands(self) -> None:
+        """Serve what clients have sent, unless the cable is pulled."""
+        if not self.is_cut:
+            super().process_commands()
+
     def send_state(self) -> None:
         """Send the state of this tick to whoever is connected."""
+        if self.is_cut:
+            return
         # the message id is the robot's clock in ms: as on a robot that stays on, it does not
         # start anew with a client, so robot time is simulation time
         self._FrankaServer__message_id = self.ticks

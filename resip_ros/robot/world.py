@@ -252,6 +252,12 @@ class SimulatedWorld:
         """Make the robot abort its motion with an error number of ``fci_state``."""
         self.run_in_physics(lambda: self._server and self._server.reflex(error))
 
+    def cut_connection(self, is_cut: bool) -> None:
+        """Pull the robot's cable, or plug it in again."""
+        server = self._server
+        if server is not None:
+            self.run_in_physics(lambda: setattr(server, "is_cut", is_cut))
+
     def run_in_physics(self, job: Callable[[], object]) -> None:
         """Run a short job between two ticks and wait for its end.
 
