@@ -27,6 +27,10 @@ UNITS = {"m": 1.0, "mm": 1e-3, "cm": 1e-2, "inch": 0.0254}
 FORMATS = (".obj", ".stl", ".ply")
 _SMALLEST_M = 0.003
 _THINNEST_M = 2e-4
+_COARSEST_M = 1e-3
+_THINNING = 0.1
+"""Share of the volume that may go when triangles are merged before splitting."""
+_SLIVER_M3 = 1e-11
 _HULL_VERTICES = 32
 _POINTS = 4000
 _CHUNK = 200
@@ -203,10 +207,15 @@ def decompose(mesh: Mesh, detail_m: float) -> list[Array]:
     Args:
         mesh: Watertight.
         detail_m: Dents shallower than this are filled.
+
+    Raises:
+        DataError: when nothing comes out.
     """
     coacd = require("coacd")
     coacd.set_log_level("error")
-    coarse = simplify(mesh, detail_m / 4)
+    coarse = simplify(mesh, min(detail_m / 4, _COARSEST_M))
+    if abs(to_manifold(coarse).volume() / to_manifold(mesh).volume() - 1) > _THINNING:
+        coarse = mesh
     pieces = coacd.run_coacd(
         coacd.Mesh(*coarse),
         threshold=detail_m,
@@ -217,7 +226,11 @@ def decompose(mesh: Mesh, detail_m: float) -> list[Array]:
         decimate=True,
         max_ch_vertex=_HULL_VERTICES,
     )
-    return [np.asarray(vertices, dtype=np.float64) for vertices, _ in pieces]
+    points = [np.asarray(vertices, dtype=np.float64) for vertices, _ in pieces]
+    points = [p for p in points if to_manifold(hull(p)).volume() > _SLIVER_M3]
+    if not points:
+        raise DataError(f"no convex pieces at a detail of {detail_m * 1e3:g} mm; try a finer one")
+    return points
 
 
 def hull(points: Array) -> Mesh:
