@@ -40,16 +40,20 @@ class CommandPath:
         self.q_ref[ids] = q
         self.dq_ref[ids] = dq
 
-    def step(self, action: Array, q_measured: Array) -> Segment:
+    def step(
+        self, action: Array, q_measured: Array, measured: tuple[Array, Array] | None = None
+    ) -> Segment:
         """Reference for the next policy step.
 
         Args:
             action: (B, 10) SI; the caller has checked it (``limits.check_action``).
             q_measured: (B, 7) rad.
+            measured: The TCP's position (B, 3) m and R (B, 3, 3) at these joints, from a caller
+                that has computed them.
         """
         config = self.config
         pos, rot, _ = decode_action(action)
-        at, at_rot = forward(q_measured)
+        at, at_rot = measured or forward(q_measured)
         pos, rot = leash(config, clip_to_workspace(config, pos), rot, at, at_rot)
         target = solve_joint_target(
             self.q_ref,

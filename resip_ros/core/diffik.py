@@ -40,9 +40,11 @@ def solve_joint_target(
     """
     q = np.array(q, dtype=np.float64)
     regular = damping**2 * np.eye(6)
+    error = np.empty((*q.shape[:-1], 6))
     for _ in range(iterations):
         now, now_rot, jac = jacobian(q)
-        error = np.concatenate([pos - now, matrix_to_rotvec(rot @ now_rot.swapaxes(-1, -2))], -1)
+        error[..., :3] = pos - now
+        error[..., 3:] = matrix_to_rotvec(rot @ now_rot.swapaxes(-1, -2))
         jac_t = jac.swapaxes(-1, -2)
         gram = jac @ jac_t + regular
         pull = posture_gain * (posture - q)

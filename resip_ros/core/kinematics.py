@@ -19,58 +19,58 @@ TCP_FRAME = "fr3_hand_tcp"
 
 _DH_A_M = (0.0, 0.0, 0.0, 0.0825, -0.0825, 0.0, 0.088)
 _DH_D_M = (0.333, 0.0, 0.316, 0.0, 0.384, 0.0, 0.0)
-_DH_ALPHA = (0.0, -np.pi / 2, np.pi / 2, np.pi / 2, -np.pi / 2, np.pi / 2, np.pi / 2)
+_DH_QUARTER_TURNS = (0, -1, 1, 1, -1, 1, 1)
+"""alpha in units of 90 degrees."""
 _FLANGE_M = 0.107
 _TCP_M = 0.1034
 _HAND_YAW = -np.pi / 4
+_WELL_CONDITIONED = 1e4
+"""Of J J^T, in the Frobenius norm; in whole one_leg episodes it is 120 to 1100."""
 
 
-def _link_constants() -> tuple[Array, Array]:
-    """Fixed part of each joint transform: Rx(alpha) (7, 3, 3) and its offset (7, 3) m."""
-    rots: list[list[list[float]]] = []
-    offsets: list[list[float]] = []
-    for a, d, alpha in zip(_DH_A_M, _DH_D_M, _DH_ALPHA, strict=True):
-        c, s = float(np.cos(alpha)), float(np.sin(alpha))
-        rots.append([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
-        offsets.append([a, -s * d, c * d])
-    return np.array(rots), np.array(offsets)
+def _turned(x: Array, y: Array, cos: Array | float, sin: Array | float) -> tuple[Array, Array]:
+    """First two axes of a frame (3, B) after a turn about the third."""
+    return cos * x + sin * y, cos * y - sin * x
 
 
-_LINK_ROT, _LINK_OFFSET = _link_constants()
-_HAND_ROT = np.array(
-    [
-        [np.cos(_HAND_YAW), -np.sin(_HAND_YAW), 0.0],
-        [np.sin(_HAND_YAW), np.cos(_HAND_YAW), 0.0],
-        [0.0, 0.0, 1.0],
-    ]
-)
-_TCP_OFFSET = np.array([0.0, 0.0, _FLANGE_M + _TCP_M])
+def _chain(q: Array) -> tuple[Array, Array, Array, Array]:
+    """Joints (B, 7) to each joint's axis and origin and to the TCP, in the base frame.
 
+    Vectors are (3, B) here, not (B, 3): one short loop over the joints, each operation over the
+    whole batch.
 
-def _chain(q: Array) -> tuple[Array, Array, list[Array], list[Array]]:
-    """TCP position and R, and each joint's axis (z) and origin in the base frame."""
-    q = np.asarray(q, dtype=np.float64)
-    batch = q.shape[:-1]
-    rot = np.broadcast_to(np.eye(3), (*batch, 3, 3))
-    pos = np.zeros((*batch, 3))
-    cos, sin = np.cos(q), np.sin(q)
-    axes: list[Array] = []
-    origins: list[Array] = []
+    Returns:
+        Joint axes (3, 7, B), their origins (3, 7, B) m; position of the TCP (3, B) m and the
+        columns of R_base_tcp, (3, 3, B).
+    """
+    cos, sin = np.cos(q.T), np.sin(q.T)
+    x, y, z = (np.broadcast_to(axis[:, None], (3, len(q))) for axis in np.eye(3))
+    pos = np.zeros((3, len(q)))
+    axes, origins = np.empty((2, 3, NUM_JOINTS, len(q)))
     for i in range(NUM_JOINTS):
-        pos = pos + rot @ _LINK_OFFSET[i]
-        rot = rot @ _LINK_ROT[i]
-        c, s = cos[..., i, None], sin[..., i, None]
-        x, y, z = rot[..., :, 0], rot[..., :, 1], rot[..., :, 2]
-        rot = np.stack([c * x + s * y, c * y - s * x, z], axis=-1)
-        axes.append(z)
-        origins.append(pos)
-    return pos + rot @ _TCP_OFFSET, rot @ _HAND_ROT, axes, origins
+        if _DH_A_M[i]:
+            pos = pos + _DH_A_M[i] * x
+        if _DH_QUARTER_TURNS[i]:
+            y, z = (z, -y) if _DH_QUARTER_TURNS[i] > 0 else (-z, y)
+        if _DH_D_M[i]:
+            pos = pos + _DH_D_M[i] * z
+        axes[:, i], origins[:, i] = z, pos
+        x, y = _turned(x, y, cos[i], sin[i])
+    x, y = _turned(x, y, float(np.cos(_HAND_YAW)), float(np.sin(_HAND_YAW)))
+    return axes, origins, pos + (_FLANGE_M + _TCP_M) * z, np.stack([x, y, z], axis=1)
+
+
+def _batch_first(array: Array, batch: tuple[int, ...]) -> Array:
+    """(..., B) to (B, ...) as a contiguous array, with the caller's batch shape."""
+    moved = np.ascontiguousarray(np.moveaxis(array, -1, 0))
+    return moved.reshape(*batch, *array.shape[:-1])
 
 
 def forward(q: Array) -> tuple[Array, Array]:
     """TCP position (..., 3) m and R_base_tcp (..., 3, 3) for joints q (..., 7) rad."""
-    pos, rot, _, _ = _chain(q)
-    return pos, rot
+    q = np.asarray(q, dtype=np.float64)
+    _, _, pos, rot = _chain(q.reshape(-1, NUM_JOINTS))
+    return _batch_first(pos, q.shape[:-1]), _batch_first(rot, q.shape[:-1])
 
 
 def jacobian(q: Array) -> tuple[Array, Array, Array]:
@@ -78,11 +78,16 @@ def jacobian(q: Array) -> tuple[Array, Array, Array]:
 
     Rows: linear velocity (m/s per rad/s), then angular velocity (rad/s per rad/s).
     """
-    pos, rot, axes, origins = _chain(q)
-    axis = np.stack(axes, axis=-1)
-    lever = pos[..., :, None] - np.stack(origins, axis=-1)
-    linear = np.cross(axis, lever, axis=-2)
-    return pos, rot, np.concatenate([linear, axis], axis=-2)
+    q = np.asarray(q, dtype=np.float64)
+    axes, origins, pos, rot = _chain(q.reshape(-1, NUM_JOINTS))
+    lever = pos[:, None] - origins
+    jac = np.empty((6, *axes.shape[1:]))
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        jac[i] = axes[j] * lever[k] - axes[k] * lever[j]
+    jac[3:] = axes
+    batch = q.shape[:-1]
+    return _batch_first(pos, batch), _batch_first(rot, batch), _batch_first(jac, batch)
 
 
 def tcp_velocity(q: Array, dq: Array) -> tuple[Array, Array]:
@@ -90,3 +95,29 @@ def tcp_velocity(q: Array, dq: Array) -> tuple[Array, Array]:
     _, _, jac = jacobian(q)
     twist = (jac @ np.asarray(dq, dtype=np.float64)[..., None])[..., 0]
     return twist[..., :3], twist[..., 3:]
+
+
+def torque_to_wrench(jac: Array) -> Array:
+    """Matrices (..., 6, 7) that turn joint torques into the least-squares wrench at the TCP.
+
+    That is the pseudo-inverse of J^T: (J J^T)^-1 J, in a sixth of the time of a singular value
+    decomposition, which is left for poses near a singularity. The two agree to 1e-10 of the
+    largest entry.
+
+    Args:
+        jac: Geometric Jacobians (..., 6, 7), base frame.
+
+    Returns:
+        Maps from torques (7,), N m, to force (3,), N, and torque (3,), N m, base frame. Singular
+        values below a thousandth of the largest count as zero.
+    """
+    gram = jac @ jac.swapaxes(-1, -2)
+    # so that an exactly singular matrix is no error here and goes the other way
+    tiny = 1e-15 * np.trace(gram, axis1=-2, axis2=-1)[..., None, None] * np.eye(6)
+    inverse = np.linalg.inv(gram + tiny)
+    wrench = inverse @ jac
+    size = np.sqrt((gram**2).sum((-1, -2)) * (inverse**2).sum((-1, -2)))
+    singular = ~(size < _WELL_CONDITIONED)
+    if singular.any():
+        wrench[singular] = np.linalg.pinv(jac[singular].swapaxes(-1, -2), rcond=1e-3)
+    return wrench

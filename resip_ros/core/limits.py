@@ -17,6 +17,7 @@ from resip_ros.core.geometry import (
     Array,
     is_orthonormalisable,
     matrix_to_rotvec,
+    norm,
     rotation_angle,
     rotvec_to_matrix,
 )
@@ -39,12 +40,14 @@ def action_violations(
     """
     finite = np.isfinite(action).all(-1)
     rotates = finite & is_orthonormalisable(action[..., 3:9])
-    safe = np.where(rotates[..., None], action, encode_action(pos, rot, action[..., 9]))
+    safe = action
+    if not rotates.all():
+        safe = np.where(rotates[..., None], action, encode_action(pos, rot, action[..., 9]))
     target, target_rot, _ = decode_action(safe)
     slack = config.workspace_overshoot_m
     low, high = np.asarray(config.workspace_min) - slack, np.asarray(config.workspace_max) + slack
     outside = ((target < low) | (target > high)).any(-1)
-    distance: Array = np.linalg.norm(target - pos, axis=-1)
+    distance = norm(target - pos)
     turn = rotation_angle(target_rot @ rot.swapaxes(-1, -2))
     broken = {
         "finite": ~finite,
@@ -152,11 +155,13 @@ def leash(
         Leashed position (B, 3) and R (B, 3, 3); targets inside the leash are unchanged.
     """
     offset = pos - at
-    distance = np.linalg.norm(offset, axis=-1, keepdims=True)
+    distance = norm(offset)[..., None]
     far = distance > config.leash_m
     near_pos = at + offset * (config.leash_m / np.maximum(distance, 1e-12))
     turn = matrix_to_rotvec(rot @ at_rot.swapaxes(-1, -2))
-    angle = np.linalg.norm(turn, axis=-1, keepdims=True)
+    angle = norm(turn)[..., None]
     wide = angle > config.leash_rad
-    near_rot = rotvec_to_matrix(turn * (config.leash_rad / np.maximum(angle, 1e-12))) @ at_rot
-    return np.where(far, near_pos, pos), np.where(wide[..., None], near_rot, rot)
+    if wide.any():
+        near_rot = rotvec_to_matrix(turn * (config.leash_rad / np.maximum(angle, 1e-12))) @ at_rot
+        rot = np.where(wide[..., None], near_rot, rot)
+    return np.where(far, near_pos, pos), rot

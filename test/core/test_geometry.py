@@ -126,3 +126,23 @@ def test_what_spans_no_rotation():
     with np.errstate(invalid="ignore"):
         found = geo.is_orthonormalisable(np.array(list(cases)))
     assert dict(zip(cases, found.tolist(), strict=True)) == cases
+
+
+def test_norm_and_cross_are_numpys(rng):
+    a, b = rng.normal(size=(2, 4, 5, 3))
+    np.testing.assert_allclose(geo.norm(a), np.linalg.norm(a, axis=-1), rtol=1e-15)
+    np.testing.assert_array_equal(geo.cross(a, b[0]), np.cross(a, b[0]))
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-14, 1e-8, 0.1, 2.09, 2.1, 3.0, np.pi - 1e-7])
+def test_rotation_vectors_to_twelve_digits_at_every_angle(rng, angle):
+    """Small ones and half turns too; what a row gives does not depend on the others."""
+    axis = rng.normal(size=(50, 3))
+    rotvec = angle * axis / np.linalg.norm(axis, axis=-1, keepdims=True)
+    rot = geo.rotvec_to_matrix(rotvec)
+    found = geo.matrix_to_rotvec(rot)
+    np.testing.assert_allclose(found, rotvec, rtol=0, atol=1e-14 + 1e-12 * angle)
+    np.testing.assert_allclose(geo.rotation_angle(rot), angle, rtol=1e-12, atol=1e-14)
+    half_turn = np.diag([1.0, -1.0, -1.0])
+    mixed = geo.matrix_to_rotvec(np.concatenate([rot, half_turn[None]]))
+    np.testing.assert_array_equal(mixed[:-1], found)

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from resip_ros.core.geometry import matrix_to_rotvec
-from resip_ros.core.kinematics import JOINT_NAMES, forward, jacobian, tcp_velocity
+from resip_ros.core.kinematics import (
+    JOINT_NAMES,
+    forward,
+    jacobian,
+    tcp_velocity,
+    torque_to_wrench,
+)
 from resip_ros.sim.arm import build_arm_spec
 
 
@@ -57,3 +63,30 @@ def test_hand_points_down_at_home(config):
     np.testing.assert_allclose(rot[:, 2], [0, 0, -1], atol=0.01)
     assert np.all(np.array(config.workspace_min) < pos)
     assert np.all(pos < np.array(config.workspace_max))
+
+
+def test_batches_of_any_shape_give_what_each_pose_gives(joints):
+    batch = joints[:12].reshape(2, 3, 2, 7)
+    for whole, one in zip(jacobian(batch), jacobian(joints[7]), strict=True):
+        assert whole.shape == (2, 3, 2, *one.shape)
+        np.testing.assert_array_equal(whole[1, 0, 1], one)
+    assert forward(joints[:0])[1].shape == (0, 3, 3)
+
+
+def test_a_wrench_is_found_in_the_torques_that_it_makes(config, rng):
+    _, _, jac = jacobian(np.asarray(config.home_joints) + rng.uniform(-0.5, 0.5, (30, 7)))
+    wrench = rng.normal(size=(30, 6))
+    torque = (jac.swapaxes(-1, -2) @ wrench[..., None])[..., 0]
+    found = (torque_to_wrench(jac) @ torque[..., None])[..., 0]
+    np.testing.assert_allclose(found, wrench, rtol=0, atol=1e-8)
+
+
+def test_torque_to_wrench_is_the_pseudo_inverse(config, rng):
+    """Also where the arm is singular: stretched out, or with wrist axes in line."""
+    joints = rng.uniform(config.joint_low, config.joint_high, (3000, 7))
+    joints[0] = 0.0
+    joints[1:300, [1, 2, 4, 5]] *= 1e-4
+    _, _, jac = jacobian(joints)
+    exact = np.linalg.pinv(jac.swapaxes(-1, -2), rcond=1e-3)
+    error = np.abs(torque_to_wrench(jac) - exact).max((-1, -2)) / np.abs(exact).max((-1, -2))
+    assert error.max() < 1e-10
