@@ -98,6 +98,7 @@ def test_turns_with_an_upright_hand_through_the_wrists_free_range(make_view):
     view, operator = make_view("mug_rack"), Operator(np.random.default_rng(0))
     operator._inclination = 1.0
     operator.act(view.obs)
+    view.put_hand(*operator._grasp_pose(above=0.0))
     operator.phase, yaws = "round", []
     for _ in range(60):
         operator._pause = 0
@@ -110,7 +111,7 @@ def test_turns_with_an_upright_hand_through_the_wrists_free_range(make_view):
     assert operator.phase == "carry"
     assert np.all(np.diff(yaws) > 0.0), "one way round, and not across the stop"
     assert yaws[-1] > 120.0
-    np.testing.assert_allclose(rot[:, 2], [0, 0, -1], atol=1e-6)
+    assert rot[2, 2] < -0.99, "upright by now"
 
 
 def test_gives_up_when_the_mug_falls_and_waits_while_it_swings(make_view):
