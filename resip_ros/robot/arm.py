@@ -143,7 +143,12 @@ class FrankaArm:
         motion.set_gains(
             franky.JointImpedanceGains(np.array(config.stiffness), np.array(config.damping))
         )
-        self._wait_until(self.state().time_s + config.soft_start_s)
+        try:
+            self._wait_until(self.state().time_s + config.soft_start_s)
+        except RobotUnavailable as error:
+            self._enter_fault(error)
+            self._release()
+            raise
         self._phase = Phase.HOLDING
         self._running = True
         self._thread = threading.Thread(target=self._run, daemon=True, name="arm-reference")

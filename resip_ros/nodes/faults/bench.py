@@ -144,7 +144,9 @@ class Bench:
         stack.is_broken = fault.ends_graph
         self._break(stack, fault)
         self._mend(stack, fault)
-        outcome = judge(fault, Trace.of(operator.truth, since_s), operator.fault_details())
+        is_left = fault.ends_graph and not stack.has_ended(fault.node)
+        details = operator.fault_details()
+        outcome = judge(fault, Trace.of(operator.truth, since_s), details, is_left)
         if fault.ends_graph or _needs_camera(fault):
             self.close()
         return outcome
@@ -160,12 +162,14 @@ class Bench:
             begin_s = operator.time_s
             self._watch(stack, fault, lambda: _starve(stack, fault.node, begin_s))
             return
+        if fault.intruder:
+            # again and again, or the base's next chunk would take its place
+            self._watch(stack, fault, lambda: operator.send_chunk(fault.intruder))
+            return
         if fault.number is not None:
             stack.signal(fault.node, fault.number)
-        elif fault.topic:
-            operator.set_fault(fault.topic)
         else:
-            operator.send_chunk(fault.intruder)
+            operator.set_fault(fault.topic)
         self._watch(stack, fault, lambda: None)
 
     def _watch(self, stack: Stack, fault: Fault, on_turn: Callable[[], object]) -> None:

@@ -122,9 +122,8 @@ class FaultOperator(Operator):
         self._faults.publish(String(data=text))
 
     def send_chunk(self, kind: str) -> None:
-        """Publishes one wrong chunk beside the base policy's."""
-        message = self._make_message(CHUNK_STEPS)
-        wrong = Corruption(kind).apply(message)
+        """Publishes a wrong chunk beside the base policy's, newer than the one of this step."""
+        wrong = Corruption(kind).apply(self._make_message(CHUNK_STEPS, after_ns=1))
         if wrong is not None:
             self._chunks.publish(wrong)
 
@@ -139,14 +138,14 @@ class FaultOperator(Operator):
         finally:
             self._node.destroy_publisher(publisher)
 
-    def _make_message(self, steps: int) -> JointTrajectory:
-        """Actions that stay at the present pose, stamped with the present step."""
+    def _make_message(self, steps: int, after_ns: int = 0) -> JointTrajectory:
+        """Actions that stay at the present pose, stamped just after the present step's start."""
         rate_hz = self._task.rate_hz
         pos, rot = forward(np.asarray(self.truth[-1][1:8]))
         action = encode_action(pos, rot, np.array(-1.0))
         start_ns = tick_start_ns(tick_of(round(self.time_s * NS_PER_S), rate_hz), rate_hz)
         message = JointTrajectory()
-        chunk = ActionChunk(start_ns, np.tile(action, (steps, 1)), rate_hz)
+        chunk = ActionChunk(start_ns + after_ns, np.tile(action, (steps, 1)), rate_hz)
         messages.fill_chunk_inplace(message, chunk, JointTrajectoryPoint)
         return message
 
