@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 from concurrent.futures import Future as WriterFuture
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,13 @@ from resip_ros.nodes.keyboard import Keyboard
 from resip_ros.nodes.node_main import StackNode, run_node
 from resip_ros.nodes.node_parameters import NodeParameters
 from resip_ros.nodes.parameters import declare_parameters, parameter
-from resip_ros.nodes.policy_slot import parse_active
 from resip_ros.nodes.success import SuccessWatch
 
 LOOK_S = 0.5
 POST_ROLL_S = 0.5
 """After a stop the nodes still report on the episode."""
-MAX_AGE_NS = 2 * NS_PER_S
+MAX_AGE_S = 10.0
+"""Events are kept for nodes that join later; a start from long ago is over."""
 
 
 @dataclass(frozen=True)
@@ -125,12 +126,12 @@ class RecorderNode(StackNode):
         self._others.look()
 
     def _on_active(self, message: String) -> None:
+        # kept as it was sent: what decodes it would load torch into this process
         try:
-            active = parse_active(message.data)
-        except DataError as error:
-            self.get_logger().error(str(error))
-            return
-        self._policy[active.node] = asdict(active)
+            active = json.loads(message.data)
+            self._policy[active["node"]] = active
+        except (ValueError, TypeError, KeyError) as error:
+            self._tell_error(f"{topics.POLICY_ACTIVE}: {message.data[:80]!r}: {error!r}")
 
     # ---- episodes ----
 
@@ -142,14 +143,23 @@ class RecorderNode(StackNode):
         except DataError as error:
             self.get_logger().error(f"{topics.EPISODE_EVENT}: {error}")
             return
-        age_ns = self.get_clock().now().nanoseconds - event.stamp_ns
-        if event.kind == events.STARTED and age_ns < MAX_AGE_NS:
-            self._save_late()
-            if self._recorder is not None and self._recorder.episode is None:
-                self._start_key()
+        if event.kind == events.STARTED:
+            self._follow_start((self.get_clock().now().nanoseconds - event.stamp_ns) / NS_PER_S)
         elif event.kind in (events.STOPPED, events.FAULT) and self._save_timer is None:
             self._label(f"{event.kind}: {event.detail}" if event.detail else event.kind)
             self._save_timer = self.create_timer(POST_ROLL_S, self._save_late, clock=self._steady)
+
+    def _follow_start(self, age_s: float) -> None:
+        assert self._recorder is not None
+        if age_s > MAX_AGE_S:
+            self.get_logger().warning(f"an episode that began {age_s:.1f} s ago is NOT recorded")
+            return
+        self._save_late()
+        if self._recorder.episode is None:
+            self._start_key()
+        if self._recorder.episode is not None and age_s > self.parameters.pre_roll_s:
+            text = f"recording began {age_s:.1f} s after the episode"
+            self._recorder.episode.problems.append(text)
 
     def start(self) -> str:
         """Begins an episode; an earlier one that is about to be saved is saved at once.
