@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.results import write_json_atomically
-from training.bc_trainer import BcConfig, BcTrainer
+from training.bc_trainer import BcConfig, BcTrainer, name_last
 from training.dataset import read_demonstrations
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -101,8 +101,8 @@ def _train_until(
             loss = trainer.train_step().item()
             if not math.isfinite(loss):
                 raise ResipError(
-                    f"loss is {loss} at step {trainer.step}: training diverged; lower "
-                    f"--learning-rate. Last good checkpoint: {checkpoint}"
+                    f"loss is {loss} at step {trainer.step}: training diverged; start again "
+                    f"with a lower --learning-rate. Last good checkpoint: {name_last(checkpoint)}"
                 )
             if len(losses) >= config.eval_every:
                 losses.clear()

@@ -268,7 +268,7 @@ class BcTrainer:
             if not torch.isfinite(value).all():
                 raise ResipError(
                     f"weight {name} is not finite after step {self.step}: training diverged; "
-                    f"lower --learning-rate. Last good checkpoint: {path}"
+                    f"start again with a lower --learning-rate. Last good: {name_last(path)}"
                 )
 
     def load_checkpoint(self, path: Path) -> None:
@@ -327,6 +327,11 @@ class BcTrainer:
             ),
         )
         return save_base(self.config.out, card, self.normalizer, self.ema, self.plan_range)
+
+
+def name_last(checkpoint: Path) -> str:
+    """Name the checkpoint that a failed run leaves."""
+    return str(checkpoint) if checkpoint.exists() else "none yet"
 
 
 def _flatten(prefix: str, values: dict[str, Any]) -> dict[str, Any]:

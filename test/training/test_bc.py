@@ -205,7 +205,7 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(
         return loss * math.nan if self.step == 3 else loss
 
     monkeypatch.setattr(BcTrainer, "train_step", diverge)
-    with pytest.raises(ResipError, match=r"loss is nan at step 3.*--learning-rate"):
+    with pytest.raises(ResipError, match=r"loss is nan at step 3.*--learning-rate.*checkpoint.pt"):
         train(config)
     checkpoint = config.resolved_run_dir / CHECKPOINT_FILE
     assert torch.load(checkpoint, weights_only=True)["step"] == 2
@@ -230,6 +230,14 @@ def test_a_broken_weight_does_not_replace_the_last_good_checkpoint(
     checkpoint = config.resolved_run_dir / CHECKPOINT_FILE
     assert torch.load(checkpoint, weights_only=True)["step"] == 2
     assert not config.out.exists()
+
+
+def test_divergence_before_the_first_checkpoint_says_that_there_is_none(
+    config: BcConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BcTrainer, "train_step", lambda self: torch.tensor(math.inf))
+    with pytest.raises(ResipError, match=r"loss is inf at step 0.*none yet"):
+        train(config)
 
 
 @pytest.mark.parametrize("preset", ["hand"], indirect=True)
