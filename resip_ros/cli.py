@@ -12,7 +12,7 @@ from pathlib import Path
 from resip_ros.bags import commands as bag_commands
 from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.paths import models_dir
-from resip_ros.core.tasks import TASKS, get_task
+from resip_ros.core.tasks import TASKS, get_task, require_one_arm
 from resip_ros.nodes.faults import command as faults_command
 
 EXIT_ERROR = 1
@@ -90,7 +90,7 @@ def run_up(arguments: argparse.Namespace) -> int:
         # ends the nodes in order, as Ctrl-C does
         signal.signal(number, signal.default_int_handler)
     # before the imports below, so that a mistyped task costs no seconds
-    get_task(arguments.task)
+    require_one_arm(get_task(arguments.task))
     from rich.console import Console
 
     from resip_ros.nodes import up

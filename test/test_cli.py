@@ -22,6 +22,12 @@ def test_unknown_task_is_named_with_the_nearest(capsys):
     assert "did you mean 'one_leg'" in line
 
 
+def test_a_task_with_two_arms_is_told_what_goes(capsys):
+    line = fail(capsys, "up", "biman_insert")
+    assert "has 2 arms, the live graph drives one so far" in line
+    assert "training.view biman_insert" in line
+
+
 def test_missing_policy(capsys, tmp_path):
     line = fail(capsys, "up", "one_leg", "--policy", str(tmp_path), "--out", str(tmp_path / "o"))
     assert "card.yaml" in line

@@ -21,7 +21,7 @@ import numpy as np
 from resip_ros.core.config import ControlConfig, load_control_config
 from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.geometry import Array, quat_wxyz_to_matrix, quat_wxyz_to_xyzw
-from resip_ros.core.tasks import get_task, pair_assembled
+from resip_ros.core.tasks import get_task, pair_assembled, require_one_arm
 from resip_ros.robot.fci import TICK_S, FciServer, SimulatedArm
 from resip_ros.sim.initial_states import InitialState, sample_initial_state
 from resip_ros.sim.scene import build_scene
@@ -96,6 +96,7 @@ class SimulatedWorld:
         if not realtime_factor > 0.0:
             raise ConfigError(f"realtime_factor: got {realtime_factor}, expected above 0")
         self.task = get_task(task_name)
+        require_one_arm(self.task)
         self.seed = seed
         self.config = config or load_control_config()
         self._randomness = randomness
