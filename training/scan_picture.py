@@ -25,7 +25,7 @@ from resip_ros.sim.simplify import read_obj
 _SIDE = 480
 _FOVY_DEG = 30.0
 _MARK_M = 0.010
-VIEWS = {"front": (1.0, 0.0, 0.0), "side": (0.0, -1.0, 0.001), "overview": (1.0, -0.7, 0.8)}
+VIEWS = {"front": (1.0, 0.0, 0.0), "side": (0.0, 1.0, 0.001), "overview": (1.0, 0.9, 0.8)}
 """Direction from the part to each camera, part frame."""
 
 
