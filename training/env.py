@@ -15,15 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from resip_ros.core.action import ACTION_DIM, decode_action, encode_action
+from resip_ros.core.action import ACTION_DIM, encode_action
 from resip_ros.core.arms import to_base_frames, to_task_frame
 from resip_ros.core.config import ControlConfig, load_control_config
 from resip_ros.core.control import CommandPath
 from resip_ros.core.errors import ConfigError
-from resip_ros.core.geometry import Array, quat_wxyz_to_matrix, quat_wxyz_to_xyzw
+from resip_ros.core.geometry import Array, norm, quat_wxyz_to_matrix
 from resip_ros.core.interpolation import stopping_segment
 from resip_ros.core.kinematics import forward, jacobian
-from resip_ros.core.limits import action_violations, clip_reference
+from resip_ros.core.limits import action_violations
 from resip_ros.core.observation import (
     build_proprioception,
     build_state_observation,
@@ -33,11 +33,11 @@ from resip_ros.core.tasks import get_task, pair_assembled
 from resip_ros.sim.arm import FINGER_CLOSED_TARGET_M, find_arms, joint_control
 from resip_ros.sim.initial_states import InitialState, sample_initial_state
 from resip_ros.sim.scene import build_scene
+from training.contact_force import filter_torque, hand_force
 from training.engine import MakeEngine, make_engine
 from training.env_types import Snapshot, StepResult
 from training.perturbation import Perturbation
 
-_FORCE_FILTER_S = 0.02
 _CLIP_SUBSTEPS = 5
 """The bridge clips its reference at 200 Hz; here every 10 ms, a multiple of the time step."""
 _THROWN_SPEED = 2.0
@@ -108,13 +108,22 @@ class AssemblyEnv:
         model = self.model
         self._arms = find_arms(model, self.task.arms)
         self._part_qpos = {n: model.joint(n).qposadr[0] for n in self.task.parts}
-        self._part_dof = np.array([model.joint(n).dofadr[0] for n in self.task.parts])
+        starts = np.array(list(self._part_qpos.values()))[:, None]
+        self._part_pos = starts + np.arange(3)
+        self._part_poses = starts + np.array([0, 1, 2, 4, 5, 6, 3])
+        speeds = np.array([model.joint(n).dofadr[0] for n in self.task.parts])
+        self._part_vel = speeds[:, None] + np.arange(3)
         self._substeps = round(self.config.step_s / model.opt.timestep)
         times = np.arange(self._substeps) * model.opt.timestep
         # the bridge renews the reference at reference_hz and holds it in between
-        self._reference_times = (
-            np.floor(times * self.config.reference_hz + 1e-9) / self.config.reference_hz
+        self._reference_times, self._reference_of_substep = np.unique(
+            np.floor(times * self.config.reference_hz + 1e-9) / self.config.reference_hz,
+            return_inverse=True,
         )
+        # in terms of the actuators' control (joint_control) the law is stiffness times its
+        # distance from the measured joints' own control, and its clip a clip of the control
+        self._lead_s = joint_control(self.config, np.zeros(7), np.ones(7))
+        self._reach = np.asarray(self.config.max_tracking_torque) / self.config.stiffness
 
     # ---- initial states and snapshots
 
@@ -217,9 +226,11 @@ class AssemblyEnv:
 
     def observe(self) -> Array:
         """State observation (N, D) now, SI, task frame."""
-        q, dq = self._qpos[:, self._arms.qpos], self._qvel[:, self._arms.dof]
-        pos, rot, jac = jacobian(q)
-        twist = (jac @ dq[..., None])[..., 0]
+        return self._observation(*jacobian(self._qpos[:, self._arms.qpos]))
+
+    def _observation(self, pos: Array, rot: Array, jac: Array) -> Array:
+        """State observation (N, D) of hands at (N, A, ...), base frames."""
+        twist = (jac @ self._qvel[:, self._arms.dof][..., None])[..., 0]
         width = self._qpos[:, self._arms.fingers].sum(-1)
         proprio = build_proprioception(pos, rot, twist[..., :3], twist[..., 3:], width)
         proprio = to_task_frame(self.task.arms, proprio)
@@ -227,10 +238,8 @@ class AssemblyEnv:
 
     def _poses(self) -> dict[str, Array]:
         """Body to pose (N, 7), m and quaternion xyzw."""
-        poses = {}
-        for name, start in self._part_qpos.items():
-            qpos = self._qpos[:, start : start + 7]
-            poses[name] = np.concatenate([qpos[:, :3], quat_wxyz_to_xyzw(qpos[:, 3:])], -1)
+        parts = self._qpos[:, self._part_poses]
+        poses = {name: parts[:, i] for i, name in enumerate(self._part_qpos)}
         if self.task.fixture is not None:
             upright = np.tile([0.0, 0.0, 0.0, 1.0], (self.num_envs, 1))
             poses[self.task.fixture] = np.concatenate([self._mocap_pos[:, 0], upright], -1)
@@ -238,18 +247,24 @@ class AssemblyEnv:
 
     def hold_action(self) -> Array:
         """Actions (N, 10 A) that ask for the measured poses, grippers open."""
-        return to_task_frame(self.task.arms, _hold_action(self._qpos[:, self._arms.qpos]))
+        measured = forward(self._qpos[:, self._arms.qpos])
+        return to_task_frame(self.task.arms, _hold_action(*measured))
 
     def step(self, action: Array) -> StepResult:
         """Advance all environments by one policy step with actions (N, 10 A), SI, task frame."""
         action = to_base_frames(self.task.arms, action)
         if self._perturbation is not None:
             self._perturbation.push(self._qpos, self._qvel)
-        q = self._qpos[:, self._arms.qpos].copy()
-        pos, rot = forward(q)
-        broken = action_violations(self.config, action, pos, rot)
+        q = self._qpos[:, self._arms.qpos]
+        measured = forward(q)
+        broken = action_violations(self.config, action, *measured)
         refused = np.any(list(broken.values()), axis=(0, 2))
-        force, reflex = self._external_force(self._simulate(*self._references(action, q, refused)))
+        if refused.any():
+            action = np.where(refused[:, None, None], _hold_action(*measured), action)
+        fingers = self._finger_controls(action[..., -1], refused)
+        torque = self._simulate(self._references(action, q, measured, refused), fingers)
+        hand = jacobian(self._qpos[:, self._arms.qpos])
+        force, reflex = self._external_force(torque, hand[2])
         self.t += 1
         failure = self._failures(reflex)
         assembled = self._assembled() & (failure == "")[:, None]
@@ -258,7 +273,7 @@ class AssemblyEnv:
         self._paid |= assembled
         terminated = success | (failure != "")
         return StepResult(
-            obs=self.observe(),
+            obs=self._observation(*hand),
             reward=reward.astype(np.float32),
             terminated=terminated,
             truncated=(self.t >= self.episode_steps) & ~terminated,
@@ -269,22 +284,20 @@ class AssemblyEnv:
         )
 
     def _references(
-        self, action: Array, q: Array, refused: NDArray[np.bool_]
-    ) -> tuple[Array, Array, Array]:
-        """References of one policy step.
+        self, action: Array, q: Array, measured: tuple[Array, Array], refused: NDArray[np.bool_]
+    ) -> Array:
+        """Joint controls (N, K, A, 7) of one policy step, before they are clipped.
 
         Args:
             action: (N, A, 10), base frames.
             q: Measured joints (N, A, 7), rad.
+            measured: Position (N, A, 3) m and R (N, A, 3, 3) of the hands.
             refused: (N,) which environments stop instead.
-
-        Returns:
-            q and dq (N, A, K, 7), finger targets (N, A, K).
         """
         path, config = self._path, self.config
-        held = path.q_ref.copy(), path.dq_ref.copy()
-        safe = np.where(refused[:, None, None], _hold_action(q), action)
-        segment = path.step(safe.reshape(-1, ACTION_DIM), q.reshape(-1, 7))
+        held = path.q_ref, path.dq_ref
+        at = measured[0].reshape(-1, 3), measured[1].reshape(-1, 3, 3)
+        segment = path.step(action.reshape(-1, ACTION_DIM), q.reshape(-1, 7), at)
         q_ref, dq_ref = segment.sample(self._reference_times)
         if refused.any():
             rows = self._path_rows(np.flatnonzero(refused))
@@ -293,23 +306,30 @@ class AssemblyEnv:
             # at 50 Hz the arm stops over several steps
             q_end, dq_end = stop.sample(np.array([config.step_s]))
             path.reset(rows, q_end[:, 0], dq_end[:, 0])
-        shape = (*q.shape[:2], self._substeps, 7)
-        fingers = self._finger_controls(decode_action(safe)[2], refused)
-        return q_ref.reshape(shape), dq_ref.reshape(shape), fingers
+        control = (q_ref + self._lead_s * dq_ref).reshape(*q.shape[:2], -1, 7)
+        return control.swapaxes(1, 2)[:, self._reference_of_substep]
 
-    def _simulate(self, q_ref: Array, dq_ref: Array, fingers: Array) -> Array:
-        """Physics of one policy step; constraint torques on the joints (N, K, A, 7), N m."""
-        torques, arms = [], self._arms
+    def _simulate(self, joints: Array, fingers: Array) -> Array:
+        """Physics of one policy step; constraint torques on the joints (N, K, A, 7), N m.
+
+        The reference is clipped about the measured joints (``limits.clip_reference``) as a clip
+        of the control: the same, in fewer operations.
+
+        Args:
+            joints: Controls (N, K, A, 7).
+            fingers: Targets of the fingers (N, A, K), m.
+        """
+        arms, size = self._arms, self._ctrl.shape[1]
+        control = np.empty((self.num_envs, self._substeps, size))
+        control[:, :, arms.control], control[:, :, arms.hand] = joints, fingers.swapaxes(1, 2)
+        low = np.full((self.num_envs, 1, size), -np.inf)
+        high, torques = -low, []
         for start in range(0, self._substeps, _CLIP_SUBSTEPS):
-            block = slice(start, start + _CLIP_SUBSTEPS)
-            q, dq = self._qpos[:, arms.qpos], self._qvel[:, arms.dof]
-            references = q_ref[:, :, block], dq_ref[:, :, block]
-            clipped = clip_reference(self.config, *references, q[:, :, None], dq[:, :, None])
-            control = np.empty((self.num_envs, clipped.shape[2], self._ctrl.shape[1]))
-            joints = joint_control(self.config, clipped, references[1])
-            control[:, :, arms.control] = joints.swapaxes(1, 2)
-            control[:, :, arms.hand] = fingers[:, :, block].swapaxes(1, 2)
-            torques.append(self._engine.rollout(control)[:, :, arms.dof])
+            at = self._qpos[:, arms.qpos] + self._lead_s * self._qvel[:, arms.dof]
+            low[:, 0, arms.control], high[:, 0, arms.control] = at - self._reach, at + self._reach
+            block = np.maximum(control[:, start : start + _CLIP_SUBSTEPS], low)
+            record = self._engine.rollout(np.minimum(block, high, out=block))
+            torques.append(record[:, :, arms.dof])
         return np.concatenate(torques, axis=1)
 
     def _finger_controls(self, command: Array, refused: NDArray[np.bool_]) -> Array:
@@ -333,39 +353,28 @@ class AssemblyEnv:
         self._finger_target = ramp[..., -1].copy()
         return ramp
 
-    def _external_force(self, torque: Array) -> tuple[Array, NDArray[np.bool_]]:
+    def _external_force(self, torque: Array, jac: Array) -> tuple[Array, NDArray[np.bool_]]:
         """Largest filtered hand force (N,) and whether an arm would have reflexed (N,).
 
         Args:
-            torque: Constraint torque on the joints (N, K, A, 7), N m: what contacts of hand
-                and held part put on the joints, as the robot's external-torque estimate.
+            torque: Constraint torque on the joints (N, K, A, 7), N m.
+            jac: Jacobians of the hands (N, A, 6, 7) at the end of the step.
         """
-        blend = self.model.opt.timestep / _FORCE_FILTER_S
-        _, _, jac = jacobian(self._qpos[:, self._arms.qpos])
-        to_wrench = np.linalg.pinv(jac.swapaxes(-1, -2), rcond=1e-3)
-        peak = np.zeros(self.num_envs)
-        reflex = np.zeros(self.num_envs, dtype=bool)
-        filtered = self._torque
-        every = 5
-        for k in range(0, torque.shape[1], every):
-            mean = torque[:, k : k + every].mean(1)
-            filtered = filtered + (1.0 - (1.0 - blend) ** every) * (mean - filtered)
-            force = (to_wrench @ filtered[..., None])[..., :3, 0]
-            peak = np.maximum(peak, np.linalg.norm(force, axis=-1).max(-1))
-            reflex |= (np.abs(force) > self.config.force_threshold_n).any((-1, -2))
-            reflex |= (np.abs(filtered) > self.config.torque_threshold_nm).any((-1, -2))
-        self._torque = filtered
-        return peak, reflex
+        filtered = filter_torque(self._torque, torque, self.model.opt.timestep)
+        self._torque = filtered[:, -1]
+        force = hand_force(filtered, jac)
+        reflex = (np.abs(force) > self.config.force_threshold_n).any((1, 2, 3))
+        reflex |= (np.abs(filtered) > self.config.torque_threshold_nm).any((1, 2, 3))
+        return norm(force).max((1, 2)), reflex
 
     def _failures(self, reflex: NDArray[np.bool_]) -> NDArray[np.str_]:
         """Reason why an episode must end badly (N,), '' where it goes on."""
         finite = np.isfinite(self._qpos).all(-1) & np.isfinite(self._qvel).all(-1)
         q = self._qpos[:, self._arms.qpos]
         off = np.abs(q - self._path.q_ref.reshape(q.shape)).max((-1, -2)) > _OFF_REFERENCE_RAD
-        positions = np.stack([self._qpos[:, s : s + 3] for s in self._part_qpos.values()], 1)
-        speeds = np.stack([self._qvel[:, s : s + 3] for s in self._part_dof], 1)
+        positions = self._qpos[:, self._part_pos]
         outside = ((positions < _PARTS_LOW) | (positions > _PARTS_HIGH)).any((-1, -2))
-        thrown = outside | (np.linalg.norm(speeds, axis=-1) > _THROWN_SPEED).any(-1)
+        thrown = outside | (norm(self._qvel[:, self._part_vel]) > _THROWN_SPEED).any(-1)
         failure = np.full(self.num_envs, "", dtype="<U8")
         failure[reflex] = "reflex"
         failure[thrown] = "thrown"
@@ -385,7 +394,6 @@ class AssemblyEnv:
         return done
 
 
-def _hold_action(q: Array) -> Array:
+def _hold_action(pos: Array, rot: Array) -> Array:
     """Actions (N, A, 10) that ask for the measured poses (base frames), grippers open."""
-    pos, rot = forward(q)
-    return encode_action(pos, rot, -np.ones(q.shape[:-1]))
+    return encode_action(pos, rot, -np.ones(pos.shape[:-1]))

@@ -94,11 +94,10 @@ def build_state_observation(task: TaskSpec, proprio: Array, poses: Mapping[str, 
             f"no pose for {', '.join(missing)}; task {task.name} observes "
             f"{', '.join(task.observed)}; publish parts/<name>/pose for each"
         )
-    blocks = [np.asarray(proprio, dtype=np.float64)]
-    for name in task.observed:
-        pose = np.asarray(poses[name], dtype=np.float64)
-        blocks.append(np.concatenate([pose[..., :3], canonical_quat_xyzw(pose[..., 3:])], -1))
-    return np.concatenate(blocks, axis=-1)
+    proprio = np.asarray(proprio, dtype=np.float64)
+    bodies = np.stack([np.asarray(poses[name]) for name in task.observed], -2, dtype=np.float64)
+    bodies[..., 3:] = canonical_quat_xyzw(bodies[..., 3:])
+    return np.concatenate([proprio, bodies.reshape(*proprio.shape[:-1], -1)], axis=-1)
 
 
 def body_pose(task: TaskSpec, obs: Array, body: str) -> tuple[Array, Array]:

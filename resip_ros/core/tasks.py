@@ -301,7 +301,14 @@ def pair_assembled(
     return np.asarray((aligned & (error <= pair.tolerance_m).all(-1)).any(-1))
 
 
+@cache
 def goal_poses(pair: AssembledPair) -> tuple[Array, Array]:
-    """Positions (G, 3) m and R (G, 3, 3) of the child at its goals, in the parent's frame."""
+    """Positions (G, 3) m and R (G, 3, 3) of the child at its goals, in the parent's frame.
+
+    Computed once for each pair, therefore read-only.
+    """
     rotations = pair.rotations or ((0.0, 0.0, 0.0, 1.0),) * len(pair.positions)
-    return np.asarray(pair.positions), quat_xyzw_to_matrix(np.asarray(rotations))
+    goals = np.array(pair.positions), quat_xyzw_to_matrix(np.asarray(rotations))
+    for array in goals:
+        array.flags.writeable = False
+    return goals
