@@ -103,6 +103,7 @@ COVERED_BY = {
     "training/experiment_report.py": "test/training/test_experiments.py",
     "training/idql.py": "test/training/test_baselines.py",
     "training/offpolicy_trainer.py": "test/training/test_residual_env.py",
+    "training/ppo_learner.py": "test/training/test_ppo.py",
     "training/ppo_trainer.py": "test/training/test_residual_env.py",
     "training/residual_settings.py": "test/training/test_residual.py",
 }

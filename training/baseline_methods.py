@@ -6,6 +6,7 @@ Shape letters: N envs, D input dimension, F flattened chunk.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,9 +21,11 @@ from resip_ros.policy.value import ChunkValue
 from training.baseline_settings import BaselineArgs
 from training.chunk_env import ChunkEnv, ChunkHead
 from training.chunk_heads import DirectChunk, PlanActor, ResidualChunk, SampledChunk
+from training.distributed import Group
 from training.env import AssemblyEnv
 from training.idql import IdqlTrainer
-from training.ppo import PPOConfig, PPOLearner, build_residual_learner
+from training.ppo import PPOConfig
+from training.ppo_learner import PPOLearner, build_residual_learner
 from training.ppo_trainer import PPOTrainer
 from training.residual_env import StepListener
 from training.rl_run import Act, Method, load_base_of
@@ -38,6 +41,8 @@ def build_method(args: BaselineArgs, console: Console) -> Method:
 
 class _ChunkMethod:
     """What the three share: the env and answers that are means."""
+
+    shares = True
 
     def __init__(self, args: BaselineArgs) -> None:
         """Load the base."""
@@ -78,13 +83,15 @@ class _ChunkMethod:
 class ResipC(_ChunkMethod):
     """A residual that corrects a whole chunk."""
 
-    def build_trainer(self, env: ChunkEnv, listener: StepListener) -> PPOTrainer:
+    def build_trainer(
+        self, envs: Sequence[ChunkEnv], listener: StepListener, group: Group, shards: int
+    ) -> PPOTrainer:
         """PPO of a residual that starts at zero."""
-        config = self._per_decision(self.args.resip_c)
+        config, width = self._per_decision(self.args.resip_c), envs[0].inputs.shape[1]
         learner = build_residual_learner(
-            config, env.inputs.shape[1], self._answer_dim, self.args.seed
+            config, width, self._answer_dim, self.args.seed, group, shards
         )
-        return PPOTrainer(learner, env, self._answer_dim, listener)
+        return PPOTrainer(learner, envs, self._answer_dim, listener)
 
     def export(self, actor: torch.nn.Module, provenance: Provenance) -> None:
         """Write a residual bundle of chunk level."""
@@ -112,12 +119,13 @@ class ResipC(_ChunkMethod):
 class PpoC(_ChunkMethod):
     """The chunked policy itself, held near the cloned one."""
 
-    def build_trainer(self, env: ChunkEnv, listener: StepListener) -> PPOTrainer:
+    def build_trainer(
+        self, envs: Sequence[ChunkEnv], listener: StepListener, group: Group, shards: int
+    ) -> PPOTrainer:
         """PPO that starts at the cloned policy."""
-        config = self._per_decision(self.args.ppo_c)
-        actor = PlanActor(self.base)
-        learner = PPOLearner(config, actor, env.inputs.shape[1], self.args.seed)
-        return PPOTrainer(learner, env, self._answer_dim, listener)
+        config, width = self._per_decision(self.args.ppo_c), envs[0].inputs.shape[1]
+        learner = PPOLearner(config, PlanActor(self.base), width, self.args.seed, group, shards)
+        return PPOTrainer(learner, envs, self._answer_dim, listener)
 
     def export(self, actor: torch.nn.Module, provenance: Provenance) -> None:
         """Write a base bundle: the same policy with other weights."""
@@ -135,10 +143,15 @@ class PpoC(_ChunkMethod):
 class Idql(_ChunkMethod):
     """Values of sampled chunks."""
 
-    def build_trainer(self, env: ChunkEnv, listener: StepListener) -> IdqlTrainer:
+    shares = False
+
+    def build_trainer(
+        self, envs: Sequence[ChunkEnv], listener: StepListener, group: Group, shards: int
+    ) -> IdqlTrainer:
         """Learner of the values."""
+        del group, shards
         return IdqlTrainer(
-            self.args.idql, env, len(self.base.task.pairs), self.args.seed, listener
+            self.args.idql, envs[0], len(self.base.task.pairs), self.args.seed, listener
         )
 
     def build_act(self, env: Any, actor: torch.nn.Module) -> Act:

@@ -7,6 +7,7 @@ python -m training.bc --data data/one_leg.zarr --task one_leg --network unet --p
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import signal
@@ -24,6 +25,7 @@ from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.results import write_json_atomically
 from training.bc_trainer import BcConfig, BcTrainer, name_last
 from training.dataset import read_demonstrations
+from training.distributed import join_group, leave_group
 
 CHECKPOINT_FILE = "checkpoint.pt"
 
@@ -36,10 +38,11 @@ def train(config: BcConfig, until: int | None = None) -> dict[str, Any]:
         until: stop at this step as if interrupted.
 
     Returns:
-        What metrics.json holds.
+        What metrics.json holds; nothing in the processes that do not lead.
     """
     torch.set_num_threads(config.threads)
-    trainer = BcTrainer(config, read_demonstrations(config.data, config.task))
+    group = join_group()
+    trainer = BcTrainer(config, read_demonstrations(config.data, config.task), group)
     run_dir = config.resolved_run_dir
     checkpoint = run_dir / CHECKPOINT_FILE
     if config.resume:
@@ -52,8 +55,13 @@ def train(config: BcConfig, until: int | None = None) -> dict[str, Any]:
     run_dir.mkdir(parents=True, exist_ok=True)
     start, first_step = time.monotonic(), trainer.step
     last = min(trainer.total_steps, until or trainer.total_steps)
-    with SummaryWriter(run_dir, purge_step=trainer.step) as board, _StopRequest() as stop:
-        losses = _train_until(trainer, last, board, stop, start)
+    with contextlib.ExitStack() as stack:
+        board = None
+        if group.leads:
+            board = stack.enter_context(SummaryWriter(run_dir, purge_step=trainer.step))
+        losses = _train_until(trainer, last, board, stack.enter_context(_StopRequest()), start)
+    if not group.leads:
+        return {}
     trainer.save_checkpoint(checkpoint)
     card = trainer.write_bundle()
     seconds = time.monotonic() - start
@@ -79,7 +87,7 @@ def train(config: BcConfig, until: int | None = None) -> dict[str, Any]:
 
 
 def _train_until(
-    trainer: BcTrainer, last: int, board: SummaryWriter, stop: _StopRequest, start: float
+    trainer: BcTrainer, last: int, board: SummaryWriter | None, stop: _StopRequest, start: float
 ) -> list[float]:
     """Train to step `last`, or until asked to stop; returns the losses since the last report.
 
@@ -95,6 +103,7 @@ def _train_until(
         unit="step",
         smoothing=0.02,
         mininterval=0.5 if sys.stderr.isatty() else 30.0,
+        disable=board is None,
     )
     with bar:
         while trainer.step < last:
@@ -108,10 +117,10 @@ def _train_until(
                 losses.clear()
             losses.append(loss)
             bar.update()
-            if trainer.step % 50 == 0:
+            if board is not None and trainer.step % 50 == 0:
                 board.add_scalar("loss/train", np.mean(losses[-50:]), trainer.step)
                 board.add_scalar("learning_rate", trainer.learning_rate, trainer.step)
-            if trainer.step % config.eval_every == 0:
+            if board is not None and trainer.step % config.eval_every == 0:
                 report = trainer.validate()
                 for key, value in report.items():
                     board.add_scalar(f"val/{key}", value, trainer.step)
@@ -119,7 +128,8 @@ def _train_until(
                 bar.set_postfix({k: f"{v:.4g}" for k, v in shown.items()}, refresh=False)
                 trainer.save_checkpoint(checkpoint)
             overdue = config.minutes and time.monotonic() - start > 60 * config.minutes
-            if overdue or stop.requested:
+            asked = torch.tensor(float(bool(overdue or stop.requested)))
+            if trainer.group.sum(asked) > 0:
                 break
     return losses
 
@@ -151,7 +161,10 @@ def main() -> int:
     except ResipError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(json.dumps(metrics, indent=2))
+    finally:
+        leave_group()
+    if metrics:
+        print(json.dumps(metrics, indent=2))
     return 0
 
 

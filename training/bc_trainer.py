@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,7 @@ from resip_ros.policy.normalizer import Normalizer
 from resip_ros.policy.plan_range import PlanRange
 from resip_ros.policy.runtime import base_input
 from training.dataset import ChunkWindows, Demonstrations, split_episodes
+from training.distributed import ALONE, Group
 from training.presets import BcPreset, get_preset
 from training.provenance import describe_command, describe_commit
 
@@ -59,7 +61,10 @@ class BcConfig:
     threads: int = 2
     """CPU threads for torch."""
     device: str = "cpu"
-    """Torch device, for example cuda."""
+    """Torch device, for example cuda: of several processes each then takes a GPU of its own."""
+    shards: int | None = None
+    """Parts of a batch, each with random numbers of its own; one a process if not given. Runs with
+    equally many shards are equal, however many processes share them."""
     eval_every: int = 1000
     """Steps between validations; each one also saves a checkpoint."""
     minutes: float | None = None
@@ -84,14 +89,17 @@ class BcConfig:
 class BcTrainer:
     """State of one run; `train_step` is a pure function of it, so that a resume is bit-exact."""
 
-    def __init__(self, config: BcConfig, data: Demonstrations) -> None:
-        """Build network, optimiser and windows."""
+    def __init__(self, config: BcConfig, data: Demonstrations, group: Group = ALONE) -> None:
+        """Build network, optimiser and windows; `group` are the processes that train together."""
         self.config = config
+        self.group = group
+        self.shards = config.shards or group.size
+        self._own_shards = group.own_shards(self.shards)
         self.data = data
         self.preset: BcPreset = get_preset(config.network, config.preset)
         self.total_steps = config.steps or self.preset.steps
         self.peak_rate = config.learning_rate or self.preset.learning_rate
-        self.device = torch.device(config.device)
+        self.device = _choose_device(config.device, group)
         self.step = 0
 
         train_ids, val_ids = split_episodes(data.num_episodes, config.seed)
@@ -118,7 +126,7 @@ class BcTrainer:
             weight_decay=self.preset.weight_decay,
             fused=True,
         )
-        # All randomness but dropout's comes from this generator, on the CPU: one state to save.
+        # It chooses the batches, alike in every process; each shard has random numbers of its own.
         self.generator = torch.Generator().manual_seed(config.seed)
 
     @property
@@ -144,13 +152,9 @@ class BcTrainer:
         index = torch.randint(
             len(self.train_inputs), (self.config.batch,), generator=self.generator
         )
-        inputs, plans = self.train_inputs[index], self.train_plans[index]
-        # Dropout draws from torch's global generators, on any device: one seed for each step.
-        seeds = np.random.SeedSequence((self.config.seed, self.step))
-        torch.manual_seed(int(seeds.generate_state(1)[0]))
-        loss = self.network.compute_loss(inputs, plans, self.generator, self.preset.sampler)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        losses = [self._shard_loss(index, shard) for shard in self._own_shards]
+        self.group.sum_gradients(self.network.parameters())
         self.optimizer.step()
         weight = 1 - self.ema_decay
         with torch.no_grad():
@@ -158,6 +162,21 @@ class BcTrainer:
             for average, parameter in pairs:
                 average.lerp_(parameter, weight)
         self.step += 1
+        return self.group.sum(torch.stack(losses).sum().cpu())
+
+    def _shard_loss(self, index: Tensor, shard: int) -> Tensor:
+        """Add a shard's share of the batch to the gradients; returns its share of the loss."""
+        rows = index[shard :: self.shards]
+        # Dropout draws from torch's global generators, on any device.
+        seeds = np.random.SeedSequence((self.config.seed, self.step, shard)).generate_state(2)
+        torch.manual_seed(int(seeds[0]))
+        loss = self.network.compute_loss(
+            self.train_inputs[rows],
+            self.train_plans[rows],
+            torch.Generator().manual_seed(int(seeds[1])),
+            self.preset.sampler,
+        ) * (len(rows) / len(index))
+        loss.backward()
         return loss.detach()
 
     def _check_inputs(self) -> None:
@@ -233,6 +252,7 @@ class BcTrainer:
             "total_steps": self.total_steps,
             "peak_rate": self.peak_rate,
             "batch": self.config.batch,
+            "shards": self.shards,
             "seed": self.config.seed,
         }
 
@@ -327,6 +347,13 @@ class BcTrainer:
             ),
         )
         return save_base(self.config.out, card, self.normalizer, self.ema, self.plan_range)
+
+
+def _choose_device(name: str, group: Group) -> torch.device:
+    """Device of this process; several processes of a machine do not share a GPU."""
+    if name == "cuda" and group.size > 1:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device(name)
 
 
 def name_last(checkpoint: Path) -> str:

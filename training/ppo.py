@@ -26,16 +26,13 @@ Shape letters: T rollout steps, N envs, D input dimension, A dimension of what t
 from __future__ import annotations
 
 import math
-from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from resip_ros.core.errors import ConfigError
-from resip_ros.policy.networks import build_residual_actor
 
 
 @dataclass(frozen=True)
@@ -181,15 +178,15 @@ def gaussian_log_prob(actions: Tensor, mean: Tensor, log_std: float) -> Tensor:
 
 
 def clipped_policy_loss(log_ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
-    """PPO's pessimistic surrogate, averaged over (B,) samples."""
+    """PPO's pessimistic surrogate of (B,) samples, summed."""
     ratio = log_ratio.exp()
     clipped = ratio.clamp(1 - clip, 1 + clip)
-    return -torch.minimum(ratio * advantages, clipped * advantages).mean()
+    return -torch.minimum(ratio * advantages, clipped * advantages).sum()
 
 
 def approximate_kl(log_ratio: Tensor) -> Tensor:
-    """Low-variance estimate of KL(old || new) from (B,) log ratios of old samples."""
-    return (log_ratio.exp() - 1 - log_ratio).mean()
+    """Low-variance estimate of KL(old || new) from (B,) log ratios of old samples, summed."""
+    return (log_ratio.exp() - 1 - log_ratio).sum()
 
 
 def cosine_factor(progress: float) -> float:
@@ -197,176 +194,6 @@ def cosine_factor(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
 
 
-def _orthogonal_hidden(network: nn.Sequential) -> None:
-    for layer in list(network)[:-1]:
-        if isinstance(layer, nn.Linear):
-            nn.init.orthogonal_(layer.weight, math.sqrt(2))
-            nn.init.zeros_(layer.bias)
-
-
 def gaussian_kl(mean: Tensor, reference: Tensor, log_std: float) -> Tensor:
-    """KL divergence of two Gaussians with means (B, A) and one standard deviation, averaged."""
-    return 0.5 * ((mean - reference) / math.exp(log_std)).square().sum(dim=-1).mean()
-
-
-def build_residual_learner(
-    config: PPOConfig, input_dim: int, action_dim: int, seed: int
-) -> PPOLearner:
-    """Learner of a residual (A,), whose actor starts at zero: training starts at the base."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        actor = build_residual_actor(input_dim, action_dim, (config.hidden, config.hidden))
-        _orthogonal_hidden(actor)
-    return PPOLearner(config, actor, input_dim, seed)
-
-
-class PPOLearner:
-    """Gaussian actor, critic, and for PPO-C the frozen policy the actor is held near."""
-
-    def __init__(self, config: PPOConfig, actor: nn.Module, input_dim: int, seed: int) -> None:
-        """Take over an actor.
-
-        Args:
-            config: Settings.
-            actor: Inputs (B, D) to the mean (B, A); with a `kl_coefficient`, a frozen copy of it
-                is the policy it is held near.
-            input_dim: D.
-            seed: Of the critic's weights, the noise and the order of samples.
-        """
-        self.config = config
-        self.generator = torch.Generator().manual_seed(seed)
-        self.actor = actor
-        self._reference = None
-        if config.kl_coefficient > 0:
-            self._reference = deepcopy(actor).requires_grad_(False)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + 1)
-            head = nn.Linear(config.hidden, 1)
-            nn.init.orthogonal_(head.weight, 0.25)
-            nn.init.constant_(head.bias, config.critic_bias)
-            self.critic = nn.Sequential(
-                nn.Linear(input_dim, config.hidden),
-                nn.ReLU(),
-                nn.Linear(config.hidden, config.hidden),
-                nn.ReLU(),
-                head,
-            )
-            _orthogonal_hidden(self.critic)
-        self.optimiser = torch.optim.AdamW(
-            [
-                {"params": self.actor.parameters(), "lr": config.actor_lr},
-                {"params": self.critic.parameters(), "lr": config.critic_lr},
-            ],
-            eps=1e-5,
-            weight_decay=1e-6,
-        )
-        self.updates = 0
-
-    @torch.no_grad()
-    def act(self, inputs: np.ndarray) -> np.ndarray:
-        """Mean (N, A)."""
-        return self.actor(torch.from_numpy(inputs)).numpy()
-
-    @torch.no_grad()
-    def sample(self, inputs: np.ndarray) -> np.ndarray:
-        """Actions (N, A) drawn from the policy."""
-        mean = self.actor(torch.from_numpy(inputs))
-        noise = torch.randn(mean.shape, generator=self.generator)
-        return (mean + math.exp(self.config.log_std) * noise).numpy()
-
-    @torch.no_grad()
-    def values(self, inputs: np.ndarray) -> np.ndarray:
-        """Values of inputs (..., D) as (...)."""
-        return self.critic(torch.from_numpy(inputs))[..., 0].numpy()
-
-    def set_progress(self, progress: float) -> None:
-        """Set the cosine learning rates for the fraction of the run that is done."""
-        factor = cosine_factor(progress)
-        for group, rate in zip(
-            self.optimiser.param_groups,
-            (self.config.actor_lr, self.config.critic_lr),
-            strict=True,
-        ):
-            group["lr"] = rate * factor
-
-    def update(self, rollout: Rollout) -> dict[str, float]:
-        """Learn from one rollout; stops early when the policy has moved by the target KL."""
-        c = self.config
-        values = self.values(rollout.inputs)
-        advantages = compute_gae(
-            rollout.rewards,
-            values,
-            self.values(rollout.bootstrap),
-            rollout.terminated,
-            rollout.truncated,
-            c.gamma,
-            c.gae_lambda,
-        )
-        returns = torch.from_numpy((advantages + values).reshape(-1))
-        inputs = torch.from_numpy(rollout.inputs.reshape(len(returns), -1))
-        actions = torch.from_numpy(rollout.actions.reshape(len(returns), -1))
-        flat_advantages = torch.from_numpy(advantages.reshape(-1))
-        with torch.no_grad():
-            old_log_prob = gaussian_log_prob(actions, self.actor(inputs), c.log_std)
-
-        steps, kl, policy_loss, value_loss = 0, 0.0, 0.0, 0.0
-        for _ in range(c.epochs):
-            order = torch.randperm(len(returns), generator=self.generator)
-            for index in order.chunk(c.minibatches):
-                mean = self.actor(inputs[index])
-                log_prob = gaussian_log_prob(actions[index], mean, c.log_std)
-                log_ratio = log_prob - old_log_prob[index]
-                kl = float(approximate_kl(log_ratio.detach()))
-                if kl > c.target_kl:
-                    break
-                policy_loss, value_loss = self._step(
-                    mean, log_ratio, flat_advantages[index], inputs[index], returns[index]
-                )
-                steps += 1
-            if kl > c.target_kl:
-                break
-        self.updates += 1
-        return {
-            "policy_loss": policy_loss,
-            "value_loss": value_loss,
-            "approximate_kl": kl,
-            "gradient_steps": float(steps),
-            "value_mean": float(values.mean()),
-        }
-
-    def state(self) -> dict[str, Any]:
-        """Everything needed to continue, as a nested dict of tensors and numbers."""
-        return {
-            "actor": self.actor.state_dict(),
-            "critic": self.critic.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "generator": self.generator.get_state(),
-            "updates": self.updates,
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` returned."""
-        self.actor.load_state_dict(state["actor"])
-        self.critic.load_state_dict(state["critic"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.generator.set_state(state["generator"])
-        self.updates = int(state["updates"])
-
-    def _step(
-        self, mean: Tensor, log_ratio: Tensor, advantages: Tensor, inputs: Tensor, returns: Tensor
-    ) -> tuple[float, float]:
-        c = self.config
-        normalised = (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
-        policy_loss = clipped_policy_loss(log_ratio, normalised, c.clip)
-        value_loss = 0.5 * (self.critic(inputs)[:, 0] - returns).square().mean()
-        loss = policy_loss + c.value_coefficient * value_loss
-        if self._reference is not None:
-            with torch.no_grad():
-                reference = self._reference(inputs)
-            loss = loss + c.kl_coefficient * gaussian_kl(mean, reference, c.log_std)
-        self.optimiser.zero_grad()
-        loss.backward()
-        parameters = [*self.actor.parameters(), *self.critic.parameters()]
-        nn.utils.clip_grad_norm_(parameters, c.max_grad_norm)
-        self.optimiser.step()
-        return float(policy_loss.detach()), float(value_loss.detach())
+    """KL divergences of Gaussians with means (B, A) and one standard deviation, summed."""
+    return 0.5 * ((mean - reference) / math.exp(log_std)).square().sum()

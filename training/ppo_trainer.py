@@ -6,13 +6,15 @@ Shape letters: N envs, D input dimension, A dimension of the actor's answer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from training.ppo import PPOLearner, Rollout
+from training.ppo import Rollout
+from training.ppo_learner import PPOLearner
 from training.residual_env import DecisionEnv, StepListener
 
 
@@ -24,15 +26,29 @@ class PPOTrainer:
     has_replay = False
 
     def __init__(
-        self, learner: PPOLearner, env: DecisionEnv, action_dim: int, listener: StepListener
+        self,
+        learner: PPOLearner,
+        envs: Sequence[DecisionEnv],
+        action_dim: int,
+        listener: StepListener,
     ) -> None:
+        """Prepare the rollouts.
+
+        Args:
+            learner: Of all processes.
+            envs: One for each shard of this process.
+            action_dim: A.
+            listener: Told of every step here.
+        """
         self.learner = learner
-        self.env = env
+        self.envs = envs
         self.listener = listener
         self.steps = 0
         self.metrics: dict[str, float] = {}
-        steps, input_dim = learner.config.rollout_steps, env.inputs.shape[1]
-        self._rollout = Rollout.empty(steps, env.num_envs, input_dim, action_dim)
+        steps = learner.config.rollout_steps
+        self._rollouts = [
+            Rollout.empty(steps, env.num_envs, env.inputs.shape[1], action_dim) for env in envs
+        ]
 
     @property
     def updates(self) -> int:
@@ -46,16 +62,23 @@ class PPOTrainer:
 
     def advance(self, progress: float) -> None:
         """Collect one rollout and learn from it."""
-        rollout = self._rollout
-        for t in range(self.learner.config.rollout_steps):
-            rollout.inputs[t] = self.env.inputs
-            rollout.actions[t] = self.learner.sample(self.env.inputs)
-            step = self.env.step(rollout.actions[t])
-            rollout.record(t, step.reward, step.terminated, step.truncated, step.bootstrap)
-            self.steps += self.env.num_envs * self.env.steps_per_action
-            self.listener.record(step, rollout.actions[t])
+        for own, (env, rollout) in enumerate(zip(self.envs, self._rollouts, strict=True)):
+            self._collect(own, env, rollout)
+        everywhere = self.learner.group.size
+        per_shard = self.envs[0].num_envs * self.envs[0].steps_per_action
+        length = self.learner.config.rollout_steps
+        self.steps += everywhere * len(self.envs) * per_shard * length
         self.learner.set_progress(progress)
-        self.metrics = self.learner.update(rollout)
+        self.metrics = self.learner.update(self._rollouts)
+
+    def _collect(self, own: int, env: DecisionEnv, rollout: Rollout) -> None:
+        """Act in the env of this process's shard number `own`."""
+        for t in range(len(rollout.rewards)):
+            rollout.inputs[t] = env.inputs
+            rollout.actions[t] = self.learner.sample(env.inputs, own)
+            step = env.step(rollout.actions[t])
+            rollout.record(t, step.reward, step.terminated, step.truncated, step.bootstrap)
+            self.listener.record(step, rollout.actions[t])
 
     def act_deterministic(self, inputs: np.ndarray) -> np.ndarray:
         """Mean answer (N, A)."""

@@ -6,6 +6,7 @@ Shape letters: N envs, D residual input dimension, A action dimension.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +18,10 @@ from resip_ros.policy.bundle import save_addition
 from resip_ros.policy.card import Provenance, ResidualCard
 from resip_ros.policy.runtime import residual_input
 from training.curriculum import Curriculum
+from training.distributed import Group
 from training.env import AssemblyEnv
 from training.offpolicy_trainer import OffPolicyTrainer
-from training.ppo import build_residual_learner
+from training.ppo_learner import build_residual_learner
 from training.ppo_trainer import PPOTrainer
 from training.residual_env import ResidualEnv, StepListener
 from training.residual_settings import Args
@@ -34,6 +36,7 @@ class ResidualMethod:
         """Load the base; says how large a correction can be."""
         self.args = args
         self.base = load_base_of(args)
+        self.shares = args.algo == "ppo"
         normalizer = self.base.normalizer
         half = args.alpha * 0.5 * (normalizer.action_max - normalizer.action_min)
         x, y, z = 1000 * half[:3]
@@ -57,16 +60,18 @@ class ResidualMethod:
         return ResidualEnv(env, base, build_input, args.alpha, seed, curriculum, is_hopeless)
 
     def build_trainer(
-        self, env: ResidualEnv, listener: StepListener
+        self, envs: Sequence[ResidualEnv], listener: StepListener, group: Group, shards: int
     ) -> OffPolicyTrainer | PPOTrainer:
         """Learner of the command line's choice."""
         args, dim = self.args, self.base.normalizer.action_dim
         if args.algo == "ppo":
-            learner = build_residual_learner(args.ppo, env.inputs.shape[1], dim, args.seed)
-            return PPOTrainer(learner, env, dim, listener)
+            learner = build_residual_learner(
+                args.ppo, envs[0].inputs.shape[1], dim, args.seed, group, shards
+            )
+            return PPOTrainer(learner, envs, dim, listener)
         most = args.offpolicy.target_max * len(self.base.task.pairs)
         config = replace(args.offpolicy, target_max=most)
-        return OffPolicyTrainer(config, env, dim, args.seed, listener, args.parallel)
+        return OffPolicyTrainer(config, envs[0], dim, args.seed, listener, args.parallel)
 
     def build_act(self, env: Any, actor: torch.nn.Module) -> Act:
         """Deterministic unscaled residuals (N, A)."""

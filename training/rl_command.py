@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 
 from resip_ros.core.errors import ResipError
+from training.distributed import join_group, leave_group
 from training.rl_run import Method, Run
 from training.rl_settings import RunArgs
 
@@ -53,15 +54,17 @@ class StopRequest:
 
 def _run(args: A, build_method: Callable[[A, Console], Method]) -> int:
     torch.set_num_threads(1)  # the physics and the learner's thread have the cores
-    console = Console(soft_wrap=True)
-    session = Run(args, build_method(args, console), console)
+    group = join_group()
+    console = Console(soft_wrap=True, quiet=not group.leads)
+    session = Run(args, build_method(args, console), console, group)
     try:
         with StopRequest(console) as stop:
             session.train(stop)
             metrics = session.finish(interrupted=stop.asked)
     finally:
         session.close()
-    console.print(f"bundle {metrics['bundle']}, logs {args.run_folder}")
+    if metrics is not None:
+        console.print(f"bundle {metrics['bundle']}, logs {args.run_folder}")
     if stop.asked:
         console.print("interrupted: continue with --resume")
     return 130 if stop.asked else 0
@@ -99,3 +102,5 @@ def run_command(
     except KeyboardInterrupt:
         print("interrupted: the newest checkpoint is still valid, --resume", file=sys.stderr)
         return 130
+    finally:
+        leave_group()

@@ -8,7 +8,7 @@ What is learned, and what it is exported as, is a `Method`: `training.residual_m
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from resip_ros.core.results import write_json_atomically
 from resip_ros.policy.bundle import load_base
 from resip_ros.policy.card import Provenance, Success
 from resip_ros.policy.runtime import BasePolicy
+from training.distributed import ALONE, Group
 from training.env import AssemblyEnv, Snapshot
 from training.provenance import describe_command, describe_commit
 from training.residual_checkpoint import load_checkpoint, save_checkpoint
@@ -96,13 +97,17 @@ class Method(Protocol):
     """What is learned around a base policy."""
 
     base: BasePolicy
+    shares: bool
+    """Whether several processes can learn together."""
 
     def wrap(self, env: AssemblyEnv, seed: int, training: bool) -> DecisionEnv:
         """Put the base inside an env; stored starts are for training only."""
         ...
 
-    def build_trainer(self, env: Any, listener: StepListener) -> Trainer:
-        """Learner in an env that `wrap` made."""
+    def build_trainer(
+        self, envs: Sequence[Any], listener: StepListener, group: Group, shards: int
+    ) -> Trainer:
+        """Learner in envs that `wrap` made, one for each shard of this process."""
         ...
 
     def build_act(self, env: Any, actor: torch.nn.Module) -> Act:
@@ -117,9 +122,22 @@ class Method(Protocol):
 class Run:
     """A training run: environments, learner, evaluations, checkpoints."""
 
-    def __init__(self, args: RunArgs, method: Method, console: Console) -> None:
-        """Build everything; resumes if asked to."""
+    def __init__(
+        self, args: RunArgs, method: Method, console: Console, group: Group = ALONE
+    ) -> None:
+        """Build everything; resumes if asked to.
+
+        Raises:
+            ConfigError: also when this method cannot be shared by several processes.
+        """
         self.args = args
+        self.group = group
+        self.shards = args.shards or group.size
+        if self.shards > 1 and not method.shares:
+            raise ConfigError(
+                f"{args.stored('')['algo']} learns in one process and one shard; only the PPO "
+                "methods (--algo ppo, resip_c, ppo_c) can be shared"
+            )
         self.method = method
         self.base = method.base
         self.console = console
@@ -133,15 +151,15 @@ class Run:
             )
         self.resumes = 0 if saved is None else saved["resumes"] + 1
         self.window = TrainingWindow()
-        self.env = self._build_training_env()
-        self.trainer = method.build_trainer(self.env, self.window)
+        self.envs = [self._build_training_env(i) for i in group.own_shards(self.shards)]
+        self.trainer = method.build_trainer(self.envs, self.window, group, self.shards)
         self.evaluations: list[dict[str, Any]] = []
         self.best: dict[str, torch.Tensor] | None = None
         self.best_index = -1
         self.seconds_before = 0.0
         if saved is not None:
             self._load(saved, replay_path)
-        self.history = RunHistory(args.run_folder)
+        self.history = RunHistory(args.run_folder) if group.leads else None
         self._eval_env: DecisionEnv | None = None
         self._eval_states: Any = None
         self._began = time.monotonic()
@@ -153,13 +171,13 @@ class Run:
 
     @property
     def progress(self) -> float:
-        """Fraction of the run that is done."""
+        """Fraction of the run that is done, by the leading process's clock."""
         fractions = [0.0]
         if self.args.steps is not None:
             fractions.append(self.trainer.steps / self.args.steps)
         if self.args.minutes is not None:
             fractions.append(self.seconds / (60 * self.args.minutes))
-        return max(fractions)
+        return self.group.from_leader(max(fractions))
 
     def train(self, stop: Callable[[], bool]) -> None:
         """Advance until the budget is spent or `stop` says so; log, evaluate and checkpoint."""
@@ -167,26 +185,34 @@ class Run:
         due = {"log": self.seconds, "checkpoint": self.seconds, "eval": self.seconds}
         with Progress(*columns, console=self.console, transient=True) as bar:
             job = bar.add_task("training", total=1.0)
-            while self.progress < 1 and not stop():
-                self.trainer.advance(self.progress)
-                bar.update(job, completed=min(self.progress, 1.0))
+            while (progress := self.progress) < 1 and not self._any(stop()):
+                self.trainer.advance(progress)
+                if not self.group.leads:
+                    continue
+                bar.update(job, completed=progress)
                 now = self.seconds
                 if now - due["log"] >= self.args.log_seconds:
                     self.log()
                     due["log"] = self.seconds
-                if now - due["eval"] >= 60 * self.args.eval_minutes and self.progress < 1:
+                if now - due["eval"] >= 60 * self.args.eval_minutes:
                     self.evaluate()
                     due["eval"] = self.seconds
                 if now - due["checkpoint"] >= 60 * self.args.checkpoint_minutes:
                     self.checkpoint()
                     due["checkpoint"] = self.seconds
 
+    def _any(self, asked: bool) -> bool:
+        """Whether any process was asked."""
+        return bool(self.group.sum(torch.tensor(float(asked))) > 0)
+
     def log(self) -> None:
-        """Print and store the training figures since the last call."""
+        """Print and store the training figures (of this process's envs) since the last call."""
+        assert self.history is not None
         steps, updates = self.trainer.steps, self.trainer.updates
         figures = {**self.window.summary(steps, updates), **self.trainer.metrics}
-        if self.env.curriculum is not None:
-            figures["stored_states"] = len(self.env.curriculum)
+        curriculum = self.envs[0].curriculum
+        if curriculum is not None:
+            figures["stored_states"] = len(curriculum)
         self.history.write("train", steps, self.seconds, figures)
         phase = "prefill" if self.trainer.prefilling else "learn"
         self.console.print(format_training(steps, self.seconds, figures, phase), highlight=False)
@@ -196,6 +222,7 @@ class Run:
         if self._eval_env is None:
             self._build_evaluation_env()
         assert self._eval_env is not None
+        assert self.history is not None
         actor = deepcopy(self.trainer.actor)  # the learner goes on meanwhile
 
         act = self.method.build_act(self._eval_env, actor)
@@ -214,7 +241,7 @@ class Run:
 
     def checkpoint(self) -> None:
         """Write everything needed to continue."""
-        env = self.env
+        env = self.envs[0]
         curriculum = None if env.curriculum is None else env.curriculum.state()
         state = {
             "settings": self.args.stored(self.base.card.weights_hash),
@@ -222,7 +249,7 @@ class Run:
             "seconds": self.seconds,
             "episodes": self.window.episodes,
             "trainer": self.trainer.state(),
-            "env": env.state(),
+            "env": None if self.shards > 1 else env.state(),
             "curriculum": curriculum,
             "evaluations": self.evaluations,
             "best": self.best,
@@ -232,8 +259,10 @@ class Run:
         save_replay = trainer.save_replay if trainer.has_replay else None
         save_checkpoint(self.args.run_folder, state, trainer.steps, save_replay)
 
-    def finish(self, interrupted: bool) -> dict[str, Any]:
-        """Checkpoint, last evaluation, metrics.json; returns the metrics."""
+    def finish(self, interrupted: bool) -> dict[str, Any] | None:
+        """Checkpoint, last evaluation, metrics.json; the leading process gets the metrics."""
+        if not self.group.leads:
+            return None
         self.log()
         self.checkpoint()
         if not interrupted:
@@ -268,7 +297,8 @@ class Run:
     def close(self) -> None:
         """Stop the learner and flush the logs."""
         self.trainer.close()
-        self.history.close()
+        if self.history is not None:
+            self.history.close()
 
     def _build_env(self, num_envs: int, seed: int, pool_size: int) -> AssemblyEnv:
         args = self.args
@@ -281,10 +311,11 @@ class Run:
             pool_size=pool_size,
         )
 
-    def _build_training_env(self) -> DecisionEnv:
+    def _build_training_env(self, shard: int) -> DecisionEnv:
         args = self.args
-        seed = TRAINING_SEED + 1000 * args.seed + self.resumes
-        env = self._build_env(args.envs, seed, min(4 * args.envs, 256))
+        seed = TRAINING_SEED + 1000 * args.seed + self.resumes + 1_000_000 * shard
+        num_envs = args.envs // self.shards
+        env = self._build_env(num_envs, seed, min(4 * num_envs, 256))
         env.episode_steps = args.episode_steps or env.episode_steps
         wrapped = self.method.wrap(env, seed, training=True)
         wrapped.reset()
@@ -301,9 +332,12 @@ class Run:
         self.trainer.load_state(saved["trainer"])
         if self.trainer.has_replay and replay_path is not None:
             self.trainer.load_replay(replay_path)
-        self.env.load_state(saved["env"])
-        if self.env.curriculum is not None:
-            self.env.curriculum.load_state(saved["curriculum"], Snapshot)
+        # several shards start anew from the seed of this resume
+        if saved["env"] is not None:
+            self.envs[0].load_state(saved["env"])
+        curriculum = self.envs[0].curriculum
+        if curriculum is not None:
+            curriculum.load_state(saved["curriculum"], Snapshot)
         self.window.resume(saved["episodes"], self.trainer.steps, self.trainer.updates)
         self.evaluations = saved["evaluations"]
         self.best, self.best_index = saved["best"], saved["best_index"]

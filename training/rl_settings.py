@@ -36,7 +36,10 @@ class RunArgs:
     resume: bool = False
     """Continue from the newest checkpoint in --run-dir."""
     envs: int = 64
-    """Simulations side by side."""
+    """Simulations side by side, over all processes and shards."""
+    shards: int | None = None
+    """PPO: parts that the simulations are cut into, each with its own random numbers; by default
+    one a process. Runs with equally many shards are equal, however many processes share them."""
     num_threads: int | None = None
     """CPU threads of the physics; by default all cores, less one for a parallel learner."""
     randomness: str = "low"
@@ -65,6 +68,10 @@ class RunArgs:
             raise ConfigError(f"num_threads must be at least 1, got {self.num_threads}")
         if self.envs < 1 or self.eval_episodes < 1:
             raise ConfigError("envs and eval_episodes must be at least 1")
+        if self.shards is not None and (self.shards < 1 or self.envs % self.shards):
+            raise ConfigError(
+                f"shards: got {self.shards}, expected a divisor of envs ({self.envs})"
+            )
         if self.episode_steps is not None and self.episode_steps < 1:
             raise ConfigError(f"episode_steps must be at least 1, got {self.episode_steps}")
 

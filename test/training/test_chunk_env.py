@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from training.chunk_env import ChunkEnv
-from training.ppo import PPOConfig, build_residual_learner
+from training.ppo import PPOConfig
+from training.ppo_learner import build_residual_learner
 from training.ppo_trainer import PPOTrainer
 from training.residual_report import TrainingWindow, evaluate
 
@@ -129,7 +130,7 @@ def test_ppo_learns_to_reach_the_goal_by_chunks():
     wrapped, _ = make(np.linspace(-0.8, 0.4, 32))
     config = PPOConfig(rollout_steps=8, epochs=10, actor_lr=3e-3, hidden=32, log_std=-2.0)
     learner = build_residual_learner(config, wrapped.inputs.shape[1], STEPS, 0)
-    trainer = PPOTrainer(learner, wrapped, STEPS, TrainingWindow())
+    trainer = PPOTrainer(learner, [wrapped], STEPS, TrainingWindow())
     for _ in range(25):
         trainer.advance(0.0)
     assert trainer.steps == 25 * 8 * 32 * STEPS

@@ -182,7 +182,7 @@ def test_exported_residual_corrects_as_the_env_did(tiny_base, tmp_path, short_ep
     base = load_base(tiny_base)
     residual = load_residual(tmp_path / "residual", base)
     policy = AssemblyPolicy(base, residual)
-    wrapped = session.env
+    (wrapped,) = session.envs
     obs, action = wrapped.env.observe(), wrapped.base_action
     unscaled = session.trainer.act_deterministic(wrapped.inputs)
     assert np.abs(unscaled).max() > 0

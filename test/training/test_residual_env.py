@@ -17,7 +17,8 @@ import torch
 from training.curriculum import Curriculum, CurriculumConfig
 from training.offpolicy import OffPolicyConfig
 from training.offpolicy_trainer import OffPolicyTrainer
-from training.ppo import PPOConfig, build_residual_learner
+from training.ppo import PPOConfig
+from training.ppo_learner import build_residual_learner
 from training.ppo_trainer import PPOTrainer
 from training.replay import BOUNDARY, TRUNCATED
 from training.residual_env import ResidualEnv
@@ -318,11 +319,11 @@ def test_learner_error_in_the_thread_reaches_the_caller():
 
 
 def test_ppo_trainer_learns_to_reach_the_goal():
-    wrapped, _, _ = make(np.linspace(-0.8, 0.4, 32))
+    wrapped, _, _ = make(np.linspace(-0.8, 0.8, 32))
     wrapped.reset()
     config = PPOConfig(rollout_steps=32, epochs=10, actor_lr=3e-3, hidden=32, gamma=0.95)
     learner = build_residual_learner(config, wrapped.inputs.shape[1], 1, 0)
-    trainer = PPOTrainer(learner, wrapped, 1, TrainingWindow())
+    trainer = PPOTrainer(learner, [wrapped], 1, TrainingWindow())
     for _ in range(25):
         trainer.advance(0.0)
     test_env, _, _ = make(np.linspace(-0.8, 0.4, 16))
