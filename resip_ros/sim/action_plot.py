@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from resip_ros.core.action import ACTION_DIM
 from resip_ros.core.geometry import Array, rot6d_to_matrix, rotation_angle
 
 Picture = NDArray[np.uint8]
@@ -39,8 +40,8 @@ def draw_action_plot(
 
     Args:
         time_s: (T,) since the episode's start.
-        base: (T, 10) the base policy's actions, SI.
-        net: (T, 10) base plus residual, SI; equal to `base` where there is no residual.
+        base: (T, 10 A) the base policy's actions, SI; the second arm's lines are paler.
+        net: (T, 10 A) base plus residual, SI; equal to `base` where there is no residual.
         title: Line above the plot.
 
     Returns:
@@ -50,24 +51,32 @@ def draw_action_plot(
     figure.set_layout_engine("constrained")
     canvas = FigureCanvasAgg(figure)
     axes: list[Axes] = list(figure.subplots(4, 1, sharex=True))
-    for i, (name, colour) in enumerate(zip("xyz", _AXIS_COLOURS, strict=True)):
-        axes[0].plot(time_s, base[:, i], "--", color=colour, lw=0.8)
-        axes[0].plot(time_s, net[:, i], color=colour, lw=1.2, label=name)
-        axes[1].plot(time_s, 1e3 * (net - base)[:, i], color=colour, lw=1.0)
-    axes[2].plot(time_s, np.degrees(correction_angle(base, net)), color="tab:purple", lw=1.0)
-    axes[3].step(time_s, base[:, 9], "--", color="black", lw=0.8, where="post", label="base")
-    axes[3].step(time_s, net[:, 9], color="tab:orange", lw=1.2, where="post", label="net")
+    for start in range(0, base.shape[1], ACTION_DIM):
+        arm = slice(start, start + ACTION_DIM)
+        _draw_arm(axes, time_s, base[:, arm], net[:, arm], 1.0 if start == 0 else 0.45)
     for axis, label in zip(axes, _LABELS, strict=True):
         axis.set_ylabel(label, fontsize=7)
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=7, ncols=3, loc="upper right")
+    axes[0].legend(handles=axes[0].lines[1:6:2], fontsize=7, ncols=3, loc="upper right")
     axes[0].set_title(title, fontsize=8)
     axes[-1].set_xlabel("s", fontsize=7)
     axes[0].set_xlim(0.0, max(0.1, float(time_s[-1]) if len(time_s) else 0.1))
     canvas.draw()
     box = axes[0].get_window_extent()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy(), (box.x0, box.x1)
+
+
+def _draw_arm(axes: list[Axes], time_s: Array, base: Array, net: Array, alpha: float) -> None:
+    """Lines of one arm's actions (T, 10)."""
+    for i, (name, colour) in enumerate(zip("xyz", _AXIS_COLOURS, strict=True)):
+        axes[0].plot(time_s, base[:, i], "--", color=colour, lw=0.8, alpha=alpha)
+        axes[0].plot(time_s, net[:, i], color=colour, lw=1.2, alpha=alpha, label=name)
+        axes[1].plot(time_s, 1e3 * (net - base)[:, i], color=colour, lw=1.0, alpha=alpha)
+    angle = np.degrees(correction_angle(base, net))
+    axes[2].plot(time_s, angle, color="tab:purple", lw=1.0, alpha=alpha)
+    axes[3].step(time_s, base[:, 9], "--", color="black", lw=0.8, where="post", alpha=alpha)
+    axes[3].step(time_s, net[:, 9], color="tab:orange", lw=1.2, where="post", alpha=alpha)
 
 
 def correction_angle(base: Array, net: Array) -> Array:

@@ -29,6 +29,20 @@ def test_plot_shows_the_correction() -> None:
     assert (same != corrected).any()
 
 
+def test_every_arm_is_drawn() -> None:
+    """The second arm's correction shows, beside the first arm's lines."""
+    time_s, base = 0.1 * np.arange(30), actions(30)
+    still = np.concatenate([base, base - 0.1], axis=1)
+    moved = still.copy()
+    moved[:, 10:13] += 0.01 * np.sin(time_s)[:, None]
+    one, both, corrected = (
+        draw_action_plot(time_s, *pair, "two arms")[0]
+        for pair in ((base, base), (still, still), (still, moved))
+    )
+    assert (one != both).any()
+    assert (both != corrected).any()
+
+
 @pytest.mark.parametrize("steps", [0, 1])
 def test_short_episodes_are_drawn(steps: int) -> None:
     plot, _ = draw_action_plot(np.zeros(steps), actions(steps), actions(steps), "short")
