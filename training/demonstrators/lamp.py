@@ -21,7 +21,8 @@ from resip_ros.sim.lamp import (
     HOOD_HALF_M,
     HOOD_SIDES,
 )
-from training.demonstrators.screwing import Job, ScrewOperator
+from training.demonstrators.screwing import ScrewOperator
+from training.demonstrators.thread_start import Job
 
 _BULB_ABOVE_BASE_M = BULB_END_M - BULB_SHOULDER_M
 _RESTING_M = 0.001

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from resip_ros.core.tasks import ONE_LEG
 from resip_ros.sim.one_leg import HOLE_M, LEG_END_M, TOP_HALF_THICK_M
-from training.demonstrators.screwing import Job, ScrewOperator
+from training.demonstrators.screwing import ScrewOperator
+from training.demonstrators.thread_start import Job
 
 LEG = Job(
     pair=ONE_LEG.pairs[0],

@@ -11,7 +11,8 @@ import numpy as np
 
 from resip_ros.core.tasks import ROUND_TABLE
 from resip_ros.sim.round_table import FOOT_END_M, LEG_END_M, SIDES, TOP_HALF_THICK_M
-from training.demonstrators.screwing import Job, ScrewOperator
+from training.demonstrators.screwing import ScrewOperator
+from training.demonstrators.thread_start import Job
 
 LEG = Job(
     pair=ROUND_TABLE.pairs[0],
