@@ -120,6 +120,17 @@ def run_up(arguments: argparse.Namespace) -> int:
     return EXIT_INTERRUPTED if len(result.episodes) < options.episodes else 0
 
 
+def run_record(arguments: argparse.Namespace) -> int:
+    """`resip record`."""
+    # before rclpy is imported, so that a mistyped task costs no seconds
+    get_task(arguments.task)
+    from resip_ros.nodes import recorder_node
+
+    return recorder_node.run(
+        arguments.directory, arguments.task, arguments.operator, arguments.pre_roll, arguments.sim
+    )
+
+
 def _ask_for_clear_way() -> None:
     """Waits for a person's consent to move a real arm.
 
@@ -151,6 +162,8 @@ def main(args: Sequence[str] | None = None) -> int:
             return doctor.main(given + (["--json"] if arguments.json else []))
         if arguments.command == faults_command.NAME:
             return faults_command.run(arguments)
+        if arguments.command == "record":
+            return run_record(arguments)
         if arguments.command in bag_commands.NAMES:
             return bag_commands.run(arguments)
         return run_up(arguments)

@@ -118,15 +118,17 @@ def fill_gaps(
     for record, stamp_ns, action in found[1:]:
         missing = tick_of(stamp_ns, rate) - tick_of(stamps_ns[-1], rate) - 1
         with naming(record):
+            moved_s = (stamp_ns - stamps_ns[-1]) / NS_PER_S
+            if moved_s < 0:
+                raise DataError(f"the clock jumped: its stamps went on by {moved_s:+.3f} s")
             if missing < 0:
                 raise DataError(
-                    f"two actions in one policy step, or out of order; expected one at {rate:g} "
-                    "Hz: is there a second publisher, another rate, or a jump of the clock?"
+                    f"two actions in one policy step; expected one at {rate:g} Hz: is there a "
+                    "second publisher, or another rate?"
                 )
             if missing > hold_steps:
-                gap_s = (stamp_ns - stamps_ns[-1]) / NS_PER_S
                 raise DataError(
-                    f"no action for {gap_s:.2f} s before it; the arm stops after "
+                    f"no action for {moved_s:.2f} s before it; the arm stops after "
                     f"{hold_steps} steps without one"
                 )
         stamps_ns += [stamps_ns[-1] + step * period_ns(rate) for step in range(1, missing + 1)]

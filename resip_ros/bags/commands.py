@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`resip record`, `resip repair`, `resip review`: their arguments and what they do."""
+"""Arguments of `resip record`, `resip repair`, `resip review`, and what the last two do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from resip_ros.core.errors import ConfigError, ResipError
 
-NAMES = ("record", "repair", "review")
+NAMES = ("repair", "review")
 
 RECORD_HELP = """\
 Records the running graph: one rosbag2 folder (MCAP) an episode, with all its topics.
@@ -56,7 +56,7 @@ def add_parsers(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Carries out one of the subcommands.
+    """Carries out `resip repair` or `resip review`.
 
     Returns:
         Exit status: 0, or 1 when a bag could not be rescued.
@@ -64,19 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ResipError: told in one line by the caller.
     """
-    return {"record": _record, "repair": _repair, "review": _review}[arguments.command](arguments)
-
-
-def _record(arguments: argparse.Namespace) -> int:
-    from resip_ros.core.tasks import get_task
-
-    get_task(arguments.task)
-    # rclpy, which the other two commands do not need
-    from resip_ros.nodes import recorder_node
-
-    return recorder_node.run(
-        arguments.directory, arguments.task, arguments.operator, arguments.pre_roll, arguments.sim
-    )
+    return {"repair": _repair, "review": _review}[arguments.command](arguments)
 
 
 def _repair(arguments: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 from concurrent.futures import Future as WriterFuture
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,7 @@ class RecorderNode(StackNode):
             self._tell_error,
         )
         self._clock, self._log_ns = Clock(clock_type=ClockType.SYSTEM_TIME), 0
+        self.received: Counter[str] = Counter()
         self._policy: dict[str, Any] = {}
         self._save_timer: Timer | None = None
         self._others = NodeParameters(self)
@@ -120,6 +122,7 @@ class RecorderNode(StackNode):
         # in order of receipt, even when the system's clock is set back
         self._log_ns = max(self._log_ns, self._clock.now().nanoseconds)
         self._recorder.take(topic, self._log_ns, data)
+        self.received[topic.name] += 1
 
     def _look(self) -> None:
         self._graph.look()

@@ -39,6 +39,17 @@ def test_simulated_graph_shares_clock_address_and_policy():
     assert parameters["base_policy"] == parameters["residual_policy"]
 
 
+def test_only_a_recorded_graph_has_the_recorder_and_ends_it_last():
+    plain = Graph("one_leg", "sim", "models/one_leg")
+    recorded = Graph("one_leg", "sim", "models/one_leg", record="demos")
+    assert recorded.entries()[1:] == plain.entries()
+    recorder = recorded.entries()[0]
+    assert recorder.name == "recorder"
+    assert recorder.without
+    parameters = recorded.node_parameters(recorder)
+    assert parameters == {"use_sim_time": True, "task": "one_leg", "record.directory": "demos"}
+
+
 def test_each_ros_domain_has_its_own_simulated_robot(monkeypatch):
     monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
     assert simulated_address() == "127.0.0.1"
