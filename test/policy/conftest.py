@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from resip_ros.core.action import ACTION_NAMES
+from resip_ros.core.action import action_names
 from resip_ros.core.observation import observation_names
 from resip_ros.core.tasks import TaskSpec, get_task
 from resip_ros.policy.act import ActSpec
@@ -49,7 +49,7 @@ def task() -> TaskSpec:
 def normalizer(task: TaskSpec) -> Normalizer:
     rng = np.random.default_rng(0)
     obs = rng.normal(size=(64, len(observation_names(task)))).astype(np.float32)
-    return Normalizer.fit(obs, rng.normal(size=(64, len(ACTION_NAMES))).astype(np.float32))
+    return Normalizer.fit(obs, rng.normal(size=(64, len(action_names(task)))).astype(np.float32))
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def base_card(task: TaskSpec) -> BaseCard:
         task=task.name,
         rate_hz=task.rate_hz,
         observation=observation_names(task),
-        action=ACTION_NAMES,
+        action=action_names(task),
         prediction_horizon=32,
         action_horizon=8,
         network=UNetSpec(down_dims=(8, 16), kernel_size=3, groups=4, step_embed_dim=8),

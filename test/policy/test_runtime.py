@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,14 +9,17 @@ import torch
 from resip_ros.core.errors import DataError
 from resip_ros.core.observation import build_relative_features
 from resip_ros.core.tasks import TaskSpec, get_task
+from resip_ros.policy.bundle import load_base, save_base
 from resip_ros.policy.card import BaseCard, ResidualCard
 from resip_ros.policy.networks import ConditionalUNet, build_residual_actor
 from resip_ros.policy.normalizer import Normalizer
 from resip_ros.policy.plan_network import NetworkSpec
+from resip_ros.policy.plan_range import PlanRange
 from resip_ros.policy.runtime import (
     AssemblyPolicy,
     BasePolicy,
     ResidualPolicy,
+    base_input_dim,
     residual_input,
     residual_input_dim,
 )
@@ -192,3 +196,34 @@ def test_missing_numbers_are_refused_not_planned_on(base: BasePolicy, obs: np.nd
     obs[2, 20] = np.nan
     with pytest.raises(DataError, match=r"not finite in dimensions \[20\]"):
         base.predict_chunk(obs)
+
+
+@pytest.mark.parametrize("task", [get_task("biman_insert")], ids=["biman_insert"])
+def test_two_arms_go_through_the_same_policy(
+    task: TaskSpec,
+    base_card: BaseCard,
+    residual_card: ResidualCard,
+    normalizer: Normalizer,
+    tmp_path: Path,
+) -> None:
+    """Plans about both hands, correction of both, saved and loaded again."""
+    card = dataclasses.replace(base_card, relative_features=True, plan_frame="hand")
+    network = card.network.build(20, base_input_dim(task, normalizer, True), 32)
+    ones = np.ones((32, 20), np.float32)
+    save_base(tmp_path, card, normalizer, network, PlanRange(-ones, ones))
+    base = load_base(tmp_path)
+    obs = np.random.default_rng(1).normal(size=(3, 46))
+    chunk = base.predict_chunk(obs, torch.Generator().manual_seed(0))
+    assert chunk.shape == (3, 32, 20)
+    # clipped to one unit about the hands, which are those of the observation
+    poses = np.r_[0:9, 10:19]
+    seen = obs[:, np.r_[0:9, 16:25]]
+    hands = normalizer.normalize_action(np.insert(seen, [9, 18], 0.0, axis=1))
+    assert np.abs(chunk - hands[:, None])[..., poses].max() <= 1.0 + 1e-5
+    card = dataclasses.replace(residual_card, relative_features=True)
+    width = residual_input_dim(task, normalizer, True)
+    assert residual_input(task, normalizer, obs, chunk[:, 0], True).shape == (3, width)
+    residual = ResidualPolicy(card, normalizer, build_residual_actor(width, 20, (16, 16)))
+    policy = AssemblyPolicy(base, residual)
+    net = policy.compute_action(chunk[:, 0], policy.correct(obs, chunk[:, 0]))
+    assert net.shape == (3, 20)
