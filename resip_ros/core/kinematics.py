@@ -44,8 +44,8 @@ def _chain(q: Array) -> tuple[Array, Array, Array, Array]:
         columns of R_base_tcp, (3, 3, B).
     """
     cos, sin = np.cos(q.T), np.sin(q.T)
-    x, y, z = (np.broadcast_to(axis[:, None], (3, len(q))) for axis in np.eye(3))
-    pos = np.zeros((3, len(q)))
+    x, y, z, pos = np.zeros((4, 3, len(q)))
+    x[0] = y[1] = z[2] = 1.0
     axes, origins = np.empty((2, 3, NUM_JOINTS, len(q)))
     for i in range(NUM_JOINTS):
         if _DH_A_M[i]:
@@ -62,7 +62,7 @@ def _chain(q: Array) -> tuple[Array, Array, Array, Array]:
 
 def _batch_first(array: Array, batch: tuple[int, ...]) -> Array:
     """(..., B) to (B, ...) as a contiguous array, with the caller's batch shape."""
-    moved = np.ascontiguousarray(np.moveaxis(array, -1, 0))
+    moved = np.ascontiguousarray(array.transpose(-1, *range(array.ndim - 1)))
     return moved.reshape(*batch, *array.shape[:-1])
 
 

@@ -2,34 +2,25 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from resip_ros.core.errors import CheckpointMismatch, ConfigError
 from training import bench
-from training.env import AssemblyEnv
 
 
-def test_bare_stepping_repeats_the_env(rng: np.random.Generator) -> None:
-    env = AssemblyEnv("one_leg", 2, num_threads=1, pool_size=2)
-    env.reset()
-    held = env.snapshot(np.arange(2))
-    bare = bench.BareSimulation(env.model, 2, 1, 50)
-    assert 0.0 < bare.time_step(held) < 10.0
-    # same states, same held controls: at rest the bench stays as it was
-    moved = bare.positions() - held.qpos
-    assert np.abs(moved).max() < 1e-2
-    assert np.abs(moved).max() > 0.0
+def test_env_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
 
+    def fake(task: str, num_envs: int, steps: int, scaling: bool) -> dict[str, object]:
+        seen.append((task, num_envs, steps, scaling))
+        return {"overhead": 0.2, "within_limit": False}
 
-def test_env_report(tmp_path: Path) -> None:
+    monkeypatch.setattr(bench, "bench_env", fake)
     file = tmp_path / "deep" / "env.json"
-    code = bench.main("env", num_envs=2, steps=2, json_file=file)
-    report = json.loads(file.read_text())
-    assert report["bench"] == "env"
-    assert report["mj_steps_per_s"] == pytest.approx(50 * report["env_steps_per_s"])
-    assert report["within_limit"] == (report["overhead"] <= report["overhead_limit"])
-    assert code == (0 if report["within_limit"] else 1)
+    assert bench.main("env", num_envs=2, steps=3, scaling=True, json_file=file) == 1
+    assert seen == [("one_leg", 2, 3, True)]
+    expected = {"bench": "env", "task": "one_leg", "overhead": 0.2, "within_limit": False}
+    assert json.loads(file.read_text()) == expected
 
 
 @pytest.mark.parametrize(("limit", "code"), [(1e6, 0), (0.0, 1)])
