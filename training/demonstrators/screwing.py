@@ -125,10 +125,9 @@ class ScrewOperator(ThreadStarter):
         goal[2] -= _LEAD_M * self.habits.turn_rad / (2 * np.pi)
         end = self._hand_yaw() < np.pi / 2 - _STROKE + 0.03
         stalled = self._steps > int(1.6 * _STROKE / self.habits.turn_rad)
-        lost = self.width < self.job.lost_width
         # on for a while once it counts: what is screwed onto it later must find it tight
         self._tight = self._tight + 1 if self.assembled else 0
-        done = end or stalled or lost or (not self._last and self._tight >= _TIGHT_STEPS)
+        done = end or stalled or self._lost() or (not self._last and self._tight >= _TIGHT_STEPS)
         bend = matrix_to_rotvec(self._screw_rot(self._hand_yaw()) @ self.rot.T)
         size = np.linalg.norm(bend)
         # straighten a leaning part little by little
@@ -154,5 +153,5 @@ class ScrewOperator(ThreadStarter):
         pos, rot, there = self._toward_yaw(goal, np.pi / 2, 1.0)
         if not there:
             return pos, rot, "leave"
-        self.job, self._thread_yaw = self.jobs[self.jobs.index(self.job) + 1], None
+        self._take_up(self.jobs[self.jobs.index(self.job) + 1])
         return pos, rot, "approach"

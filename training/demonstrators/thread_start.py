@@ -76,9 +76,8 @@ class ThreadStarter(PickingOperator):
 
     def __init__(self, rng: np.random.Generator) -> None:
         super().__init__(rng)
-        self.job = self.jobs[0]
         self._face = 0
-        self._thread_yaw: float | None = None
+        self._take_up(self.jobs[0])
         self._stood = np.zeros(2)
         self._parent_yaw = self._untouched_yaw = 0.0
         self._phases |= {
@@ -91,6 +90,11 @@ class ThreadStarter(PickingOperator):
             "level": self._level,
             "release": self._release,
         }
+
+    def _take_up(self, job: Job) -> None:
+        self.job = job
+        self._thread_yaw: float | None = None
+        self._patience_rad = _DRAGGED_RAD
 
     def _see(self, obs: Array) -> None:
         self._see_hand(obs)
@@ -165,15 +169,30 @@ class ThreadStarter(PickingOperator):
         steps = self.job.grasp_steps - (self.phase == "clamp")
         return bool(self.width < self.job.grasped_width) and self._steps >= steps
 
-    # ---- phases up to a thread that holds: each returns position, rotation and the next phase
+    # ---- phases: each returns position, rotation and the next phase
+
+    def _grasp(self) -> tuple[Array, Array, str]:
+        return self._again() if self._lost() else super()._grasp()
+
+    def _lost(self) -> bool:
+        """Whether the part has slipped from the closed hand."""
+        return bool(self.width < self.job.lost_width)
+
+    def _again(self) -> tuple[Array, Array, str]:
+        self._close, self._thread_yaw = False, None
+        return self.pos, self.rot, "approach"
 
     def _lift(self) -> tuple[Array, Array, str]:
+        if self._lost():
+            return self._again()
         height = self.habits.lift_m + self.job.lift
         goal = np.array([self.pos[0] + 0.02, self.pos[1] - 0.02, height])
         pos, rot, _ = self._towards(goal, self.rot)
         return pos, rot, "carry" if self.pos[2] > height - 0.03 else "lift"
 
     def _carry(self) -> tuple[Array, Array, str]:
+        if self._lost():
+            return self._again()
         goal, goal_rot = self._carry_pose(self.hole + np.array([0, 0, self.habits.hover_m + 0.03]))
         # stay up until the part is upright and over the hole: its tip hangs below the hand
         away = np.linalg.norm((self.tip - self.hole)[:2]) > 0.03 or self.part_rot[2, 2] < 0.9
@@ -205,6 +224,8 @@ class ThreadStarter(PickingOperator):
         tip = np.array([*self._centre(), self.tip[2] - self.habits.push_m])
         pos, rot, _ = self._towards(*self._carry_pose(tip))
         if self.depth < _CAUGHT_DEPTH_M and self._drags():
+            # next time it goes on for longer: a light parent turns a little in any case
+            self._patience_rad *= 2
             return pos, rot, "ease"
         turned = self._held_yaw() < self.job.engaged_yaw or self._steps > 60
         return pos, rot, "level" if turned else "start"
@@ -212,7 +233,7 @@ class ThreadStarter(PickingOperator):
     def _drags(self) -> bool:
         """Whether the parent turns with the part: the ends of the threads have met."""
         turned = self._parent_yaw - self._untouched_yaw
-        return abs((turned + np.pi) % (2 * np.pi) - np.pi) > _DRAGGED_RAD
+        return abs((turned + np.pi) % (2 * np.pi) - np.pi) > self._patience_rad
 
     def _ease(self) -> tuple[Array, Array, str]:
         """Lift the stud off the jammed thread and turn it back for another try."""

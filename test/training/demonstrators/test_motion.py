@@ -21,6 +21,14 @@ OPERATORS = {
     "mug_rack": mug_rack.Operator,
     "lamp": lamp.Operator,
 }
+# between the fingers when they hold the part
+WIDTHS = {
+    "one_leg": 0.030,
+    "peg_in_hole": 0.010,
+    "round_table": 0.0425,
+    "mug_rack": 0.004,
+    "lamp": 0.0425,
+}
 GOAL = np.array([0.5, 0.1, 0.2])
 GOAL_ROT = rotvec_to_matrix(np.array([0.0, 2.0, 0.0]))
 
@@ -107,7 +115,7 @@ def test_takes_the_part_before_it_lifts(make_view, task_name):
         pos, rot, gripper = decode_action(operator.act(view.obs))
         view.put_hand(pos, rot)
         if gripper > 0:
-            view.obs[15] = max(view.obs[15] - 0.01, 0.001)
+            view.obs[15] = max(view.obs[15] - 0.01, WIDTHS[task_name])
         if operator.phase != phases[-1]:
             phases.append(operator.phase)
         if operator.phase == "lift":

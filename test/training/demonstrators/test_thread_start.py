@@ -79,3 +79,35 @@ def test_leads_a_parent_that_slid_away_back_to_where_it_stood(make_view, maker, 
     led = targets[0.0] - targets[0.02]
     # near its goal a hand makes two thirds of the way in a step
     assert led == pytest.approx(job.hold_back_m / 1.5, abs=0.0005)
+
+
+@pytest.mark.parametrize(("maker", "job"), THREADED)
+def test_a_second_jam_is_given_more_time_than_the_first(make_view, maker, job):
+    view, operator = make_view(maker.task.name), begin(maker, job, "insert")
+    hold(view, job, 0.008, 0.0)
+    seen = []
+    for _ in range(2):
+        hold(view, job, 0.008, 0.0)
+        operator.phase, operator._steps, operator._pause = "insert", 9, 0
+        operator.act(view.obs)
+        assert operator.phase == "start"
+        view.obs[15] = job.grasped_width - 0.002
+        for degrees in range(-2, -90, -5):
+            operator._pause = 0
+            hold(view, job, 0.008, np.radians(degrees))
+            operator.act(view.obs)
+            if operator.phase == "ease":
+                seen.append(degrees)
+                break
+    assert seen == [-17, -32]
+
+
+@pytest.mark.parametrize(("maker", "job"), THREADED)
+@pytest.mark.parametrize("phase", ["grasp", "lift", "carry"])
+def test_takes_a_part_that_slipped_away_once_more(make_view, maker, job, phase):
+    view, operator = make_view(maker.task.name), begin(maker, job, phase)
+    operator._close = True
+    view.obs[15] = 0.001
+    action = operator.act(view.obs)
+    assert operator.phase == "approach"
+    assert decode_action(action)[2] < 0, "with an open hand"
