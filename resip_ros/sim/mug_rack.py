@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import (
     Array,
     matrix_to_quat_wxyz,
@@ -115,6 +116,8 @@ def rack_scene(mug: Mug, add_mug: Callable[[mujoco.MjSpec, float], None]) -> Tas
         add_fixture(spec, timestep)
         _add_rack(spec, timestep)
         add_mug(spec, timestep)
+        if spec.joint("mug") is None:
+            raise ConfigError('add_mug: expected a body "mug" with a free joint of that name')
         spec.joint("mug").damping[:] = [_MUG_DAMPING, 0.0, 0.0]
 
     def nominal_poses() -> dict[str, tuple[Array, Array]]:

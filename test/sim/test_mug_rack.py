@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """A mug hangs on a peg by its handle, comes to rest where the task says, and falls beside it."""
 
+from dataclasses import replace
+
 import mujoco
 import numpy as np
 import pytest
 
 from resip_ros.core.config import load_control_config
+from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import (
     Array,
     matrix_to_quat_wxyz,
     quat_wxyz_to_matrix,
+    quat_xyzw_to_matrix,
     rotvec_to_matrix,
 )
 from resip_ros.core.tasks import MUG_RACK, goal_poses, pair_assembled
@@ -21,6 +25,7 @@ from resip_ros.sim.mug_rack import (
     MUG_NOMINAL,
     MUG_NOMINAL_ROT,
     MUG_RADIUS_M,
+    OUR_MUG,
     PEG_RADIUS_M,
     PEG_RISE_M,
     PEG_Y_M,
@@ -29,6 +34,8 @@ from resip_ros.sim.mug_rack import (
     SCENE,
     VALLEYS_M,
     WALL_M,
+    rack_scene,
+    rough_goals,
 )
 from resip_ros.sim.scene import TRAINING_TIMESTEP_S, build_scene, set_physics_options
 
@@ -254,3 +261,25 @@ def test_the_hand_starts_clear_of_the_rack(states):
             touched = model.geom_bodyid[data.contact.geom]
             at_rack = touched[(touched == rack).any(1)]
             assert np.isin(at_rack, (rack, 0)).all()
+
+
+def test_a_mug_of_another_name_is_refused():
+    def add(spec: mujoco.MjSpec, timestep: float) -> None:
+        spec.worldbody.add_body(name="cup").add_freejoint(name="cup")
+
+    with pytest.raises(ConfigError, match='expected a body "mug"'):
+        rack_scene(OUR_MUG, add).add(mujoco.MjSpec(), TRAINING_TIMESTEP_S)
+
+
+def test_rough_goals_put_the_valleys_into_the_middle_of_another_mugs_hole():
+    """Each peg twice, the opening away from the robot first, the handle raised."""
+    mug = replace(OUR_MUG, hole_m=0.060)
+    positions, rotations = (np.array(values) for values in rough_goals(mug).values())
+    rot = quat_xyzw_to_matrix(rotations)
+    holes = positions + rot @ np.array([0.060, 0.0, 0.0])
+    valleys = [[0.0, PEG_Y_M[1], height] for height in (*VALLEYS_M, *VALLEYS_M)]
+    np.testing.assert_allclose(holes, valleys, atol=1e-12)
+    # opening, the mug's y, away from the robot
+    assert (rot[:2, 0, 1] > 0.5).all()
+    np.testing.assert_allclose(rot[2:], np.diag([-1.0, -1.0, 1.0]) @ rot[:2], atol=1e-12)
+    assert (rot[:, 2, 0] > 0.5).all()

@@ -33,6 +33,8 @@ from training.settle import SettleSettings, build_bench
 from training.settle import run as settle
 
 manifold3d = pytest.importorskip("manifold3d")
+# splitting takes 5 s of an idle core, minutes beside other work
+pytestmark = pytest.mark.timeout(600)
 DOCS = Path(__file__).parents[2] / "docs" / "scans.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
 TASK_FILE, GOALS = BLOCKS
