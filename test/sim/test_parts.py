@@ -130,6 +130,28 @@ def test_screwed_leg_seats_straight_holds_and_counts(vice):
     assert back[-1, 1] < 0.016, "and unscrews"
 
 
+def test_one_turn_after_the_catch_holds_40_newton(vice):
+    vice.place(0.001, 1.0)
+    while vice.yaw > 1.0 - 2 * np.pi:
+        vice.work(0.05, push=3.0, rate=-4.0)
+    before = vice.depth
+    assert before < 0.020, "not seated yet"
+    vice.goal = vice.yaw
+    held = vice.work(1.0, push=-40.0)
+    # it slips by the backlash, not by half a lead
+    assert held[:, 1].min() > before - 0.004
+
+
+@pytest.mark.parametrize("yaw", [1.0, 3.0, 5.0])
+def test_the_advance_of_a_turn_is_the_lead(vice, yaw):
+    vice.place(0.001, yaw)
+    trace = vice.work(4.0, push=3.0, rate=-4.0)
+    turning = trace[: np.argmax(trace[:, 1] > 0.0245)]
+    turning = turning[(turning[:, 1] > 0.015) & (turning[:, 1] < 0.022)]
+    advance = -2 * np.pi * np.polyfit(turning[:, 0], turning[:, 1], 1)[0]
+    assert 0.0091 < advance < 0.0095
+
+
 @pytest.mark.parametrize("angle", [0.0, 0.8, 2.4, 3.5])
 def test_leg_beside_the_hole_does_not_enter(vice, angle):
     vice.place(0.001, 1.0, off=(0.005 * np.cos(angle), 0.005 * np.sin(angle)))
