@@ -82,7 +82,7 @@ class RecorderNode(StackNode):
             self.parameters.pre_roll_s,
             self._tell_error,
         )
-        self._clock, self._log_ns = Clock(clock_type=ClockType.SYSTEM_TIME), 0
+        self._receipt, self._log_ns = Clock(clock_type=ClockType.SYSTEM_TIME), 0
         self.received: Counter[str] = Counter()
         self._policy: dict[str, Any] = {}
         self._save_timer: Timer | None = None
@@ -120,7 +120,7 @@ class RecorderNode(StackNode):
     def _take(self, topic: Topic, data: bytes) -> None:
         assert self._recorder is not None
         # in order of receipt, even when the system's clock is set back
-        self._log_ns = max(self._log_ns, self._clock.now().nanoseconds)
+        self._log_ns = max(self._log_ns, self._receipt.now().nanoseconds)
         self._recorder.take(topic, self._log_ns, data)
         self.received[topic.name] += 1
 

@@ -50,8 +50,9 @@ def test_what_is_latched_is_carried_into_every_episode(recorder, notes):
 
 
 def test_nothing_of_an_episode_is_pre_roll_of_the_next(recorder, notes):
+    notes.feed(recorder, 0, 20)
     recorder.start(Episode(task="one_leg"))
-    notes.feed(recorder, 0, 50)
+    notes.feed(recorder, 20, 50)
     recorder.save().result(20)
     recorder.start(Episode(task="one_leg"))
     notes.feed(recorder, 50, 60)
