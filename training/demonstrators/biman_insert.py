@@ -44,13 +44,11 @@ _NUDGE_MAX_M = 0.003
 _NUDGE_MAX_RAD = 0.08
 _LEAD_M, _LEAD_RAD = 0.02, 0.2
 """How far the aim may be ahead of the hand."""
-_TRY_STEPS = 100
+_TRY_STEPS = 120
 _PATIENCE = 200
-_EASE = 0.06
-"""Share of the way that is left, taken in each step near a goal."""
-_FEELING_EASE = 0.3
-"""The same where the plate touches: the hand answers at once."""
-_SWING = 0.85
+_EASE, _FEELING_EASE = 0.06, 0.3
+"""Share of the way that is left, taken in each step near a goal: free, and where it touches."""
+_SWING, _FEELING_SWING = 0.85, 0.5
 """Share of the last step's move that goes on: no hand stops at once."""
 
 
@@ -74,14 +72,14 @@ class _Hand:
         if self._aim is None:
             self._aim = self.start = self.pos, self.rot
 
-    def approach(self, pos: Array, rot: Array, slow: float = 1.0, ease: float = _EASE) -> bool:
+    def approach(self, pos: Array, rot: Array, slow: float = 1.0, feeling: bool = False) -> bool:
         """Move the aim a step towards a pose.
 
         Args:
             pos: (3,).
             rot: (3, 3).
             slow: Share of the habitual pace.
-            ease: Share of the way that is left, taken in each step near the goal.
+            feeling: Whether what the hand holds touches: then it answers at once.
 
         Returns:
             Whether the hand is nearly there.
@@ -90,10 +88,11 @@ class _Hand:
         at = self.pos + _shortened(self._aim[0] - self.pos, _LEAD_M)
         turned = matrix_to_rotvec(self._aim[1] @ self.rot.T)
         at_rot = rotvec_to_matrix(_shortened(turned, _LEAD_RAD)) @ self.rot
+        ease, swing = (_FEELING_EASE, _FEELING_SWING) if feeling else (_EASE, _SWING)
         move = _shortened(ease * (pos - at), self.habits.step_m * slow)
         turn = _shortened(ease * matrix_to_rotvec(rot @ at_rot.T), self.habits.step_rad * slow)
-        self._move = _SWING * self._move + (1 - _SWING) * move
-        self._turn = _SWING * self._turn + (1 - _SWING) * turn
+        self._move = swing * self._move + (1 - swing) * move
+        self._turn = swing * self._turn + (1 - swing) * turn
         self._aim = at + self._move, rotvec_to_matrix(self._turn) @ at_rot
         return self.away(pos) < 0.004 and self.askew(rot) < 0.05
 
@@ -254,7 +253,7 @@ class Operator:
         else:
             self._nudge()
             goal = self._over_slot(-self.depth - self.habits.push_m)
-            self.right.approach(*goal, slow=0.25, ease=_FEELING_EASE)
+            self.right.approach(*goal, slow=0.25, feeling=True)
         if self.depth > _IN_SLOT_M:
             return "push"
         stuck = self._steps > _TRY_STEPS and self.depth < _TOUCHING_M
@@ -273,7 +272,7 @@ class Operator:
         self._aside, self._turned = np.zeros(2), np.zeros(3)
         self.left.approach(*self._box_hold(), slow=0.2)
         goal = self._over_slot(-self.depth - 4 * self.habits.push_m)
-        self.right.approach(*goal, slow=0.4, ease=_FEELING_EASE)
+        self.right.approach(*goal, slow=0.4, feeling=True)
         return "raise" if self._steps > _TRY_STEPS else "push"
 
     def _raise(self) -> str:
@@ -306,7 +305,7 @@ def _for_two_hands(habits: Habits, rng: np.random.Generator) -> Habits:
         habits,
         step_m=1.4 * habits.step_m / _STEPS_PER_HABIT,
         step_rad=0.35 * habits.step_rad / _STEPS_PER_HABIT,
-        tremor_m=habits.tremor_m / 3,
+        tremor_m=habits.tremor_m / 5,
         tremor_rad=habits.tremor_rad / 2,
         tremor_memory=habits.tremor_memory ** (1 / _STEPS_PER_HABIT),
         push_m=0.6 * habits.push_m,
