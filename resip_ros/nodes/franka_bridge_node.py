@@ -120,6 +120,8 @@ class FrankaBridgeNode(StackNode):
             self._arm.close()
         if self._supervisor is not None:
             self._supervisor.close()
+            gap_ms = 1e3 * self._supervisor.longest_gap_s
+            self.get_logger().info(f"longest gap between signs of life: {gap_ms:.0f} ms")
 
     def _open_topics(self) -> None:
         self._events = self.create_publisher(String, topics.EPISODE_EVENT, topics.latched_qos())

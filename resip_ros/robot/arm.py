@@ -317,9 +317,12 @@ class FrankaArm:
         Raises:
             RobotUnavailable: the connection was lost, or its clock stands still.
         """
-        deadline = time.monotonic() + CONNECT_TIMEOUT_S
-        while self.state().time_s < time_s:
-            if time.monotonic() > deadline:
+        seen_s, moved = 0.0, time.monotonic()
+        while (now_s := self.state().time_s) < time_s:
+            # a simulation may be slow, but not stand still
+            moved = time.monotonic() if now_s > seen_s else moved
+            seen_s = now_s
+            if time.monotonic() - moved > CONNECT_TIMEOUT_S:
                 raise RobotUnavailable(f"the clock of the arm at {self.address} stands still")
             time.sleep(0.005)
 

@@ -226,7 +226,7 @@ class FciServer(FrankaRobotServer):
         self.arm.message.set_error(error)
         self.stop_motion(send_preemption_signal=False)
         self.send_state()
-        if motion and self._tcp_socket is not None:
+        if motion and self._tcp_socket is not None and not self.is_cut:
             BaseCommand.send_response(
                 self._tcp_socket, RobotCommand.kMove, motion, MoveStatus.kReflexAborted
             )
@@ -263,8 +263,10 @@ class FciServer(FrankaRobotServer):
         self._replied_tick = None
 
     def process_commands(self) -> None:
-        """Serve what clients have sent, unless the cable is pulled."""
-        if not self.is_cut:
+        """Serve what clients have sent; with a pulled cable only go on holding."""
+        if self.is_cut:
+            self._post_process_commands()
+        else:
             super().process_commands()
 
     def send_state(self) -> None:

@@ -46,6 +46,8 @@ class Supervisor:
         self._pipe = self._child.stdin.fileno()
         os.set_blocking(self._pipe, False)
         self._beaten_s = 0.0
+        self.longest_gap_s = 0.0
+        """Longest time between two signs of life while the arm was led."""
 
     def beat(self) -> None:
         """A sign of life; the first one begins the watch.
@@ -54,7 +56,9 @@ class Supervisor:
             SupervisorGone: nobody watches any more.
         """
         now_s = time.monotonic()
-        if now_s - self._beaten_s >= _BEAT_PERIOD_S:
+        gap_s = now_s - self._beaten_s
+        if gap_s >= _BEAT_PERIOD_S:
+            self.longest_gap_s = max(self.longest_gap_s, gap_s if self._beaten_s else 0.0)
             self._beaten_s = now_s
             self._send(_ALIVE)
 

@@ -67,17 +67,17 @@ def run(options: FaultOptions, console: Console) -> dict[str, Any]:
         ResipError: for an unknown fault, or when the stack does not start.
     """
     faults = find_faults(options.only)
-    policy = (options.policy or models_dir() / TASK).resolve()
-    check_quickly(policy, get_task(TASK))
     if options.json is not None and not options.json.resolve().parent.is_dir():
         raise ResipError(f"--json {options.json}: no such folder; make it first")
+    policy = (options.policy or models_dir() / TASK).resolve()
+    check_quickly(policy, get_task(TASK))
     os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
     os.environ["ROS_DOMAIN_ID"] = str(options.domain)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     begin_s = time.monotonic()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="resip_faults_") as folder:
-        bench = Bench(policy, options.log_dir or Path(folder), options.seed)
+        bench = Bench(policy, options.log_dir or Path(folder), options.seed, console.print)
         try:
             with _progress(console) as progress:
                 bar = progress.add_task("faults", total=len(faults) * options.n)
@@ -106,9 +106,13 @@ def run(options: FaultOptions, console: Console) -> dict[str, Any]:
 class Bench:
     """Keeps a stack running from one injection to the next, as long as it is whole."""
 
-    def __init__(self, policy: Path, log_dir: Path, seed: int) -> None:
-        """Takes policy folder, folder for the nodes' logs, and the first initial state's seed."""
+    def __init__(
+        self, policy: Path, log_dir: Path, seed: int, note: Callable[[str], None]
+    ) -> None:
+        """Takes policy folder, logs' folder, first initial state's seed, and who is told."""
         self._policy = policy
+        self._note = note
+        self._stacks = 0
         self._task = get_task(TASK)
         self._log_dir = log_dir
         self._seed = seed
@@ -128,13 +132,15 @@ class Bench:
                 return self._try(fault)
             except ResipError as error:
                 reason = " ".join(str(error).split())[:300]
+                self._note(f"{fault.name}: the stack failed before the verdict: {reason}")
                 self.close()
         return Outcome(False, [f"could not be tried: {reason}"])
 
     def _try(self, fault: Fault) -> Outcome:
         if self._stack is None:
             graph = FaultyGraph(TASK, "sim", str(self._policy), cameras=_needs_camera(fault))
-            self._stack = Stack(graph, self._task, self._log_dir)
+            self._stacks += 1
+            self._stack = Stack(graph, self._task, self._log_dir / f"stack{self._stacks:03}")
         stack, operator = self._stack, self._stack.operator
         self._seed += 1
         operator.set_fault("")

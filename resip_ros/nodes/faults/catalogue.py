@@ -30,8 +30,9 @@ CHUNK_MS, CHUNK_M = 1600.0, 0.30
 """A chunk's 8 steps are carried out, then silence."""
 STOP_MS, STOP_M = 400.0, 0.06
 """The robot has ended the motion by itself, or the bridge has held at once."""
-HANG_MS, HANG_M = 1400.0, 0.10
-"""The supervisor waits for ``supervisor_timeout_s`` (0.5 s), then the robot ends the motion."""
+HANG_MS, HANG_M = 2200.0, 0.08
+"""The reference stands still at once; after ``supervisor_timeout_s`` (1.5 s) the robot ends the
+motion."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Fault:
     expected: str
     """For people."""
     hold_ms: float | None
-    """The arm rests after at most this much simulated time; None: it goes on."""
+    """The arm rests after at most this much simulated time; None: it may go on."""
     motion_m: float
     """The hand moves by at most this much after the fault, m; of an arm that goes on, per
     second."""

@@ -21,7 +21,8 @@ JUMP = "jump"
 OUTSIDE = "outside"
 KINDS = (SILENT, NAN, NAMES, LENGTH, ROTATION, STALE, FUTURE, REPEATED, JUMP, OUTSIDE)
 
-JUMP_M = 0.5
+JUMP_M = 0.3
+"""Sideways: within the workspace, and further than a command may lead."""
 OUTSIDE_M = 0.3
 """Below the bench, which is lower than any workspace reaches."""
 SHIFT_NS = NS_PER_S
@@ -71,7 +72,7 @@ def corrupt_values(kind: str, values: list[float]) -> list[float]:
     elif kind == ROTATION:
         values[3:9] = [0.0] * 6
     elif kind == JUMP:
-        values[0] += -JUMP_M if values[0] > JUMP_M else JUMP_M
+        values[1] += -JUMP_M if values[1] > 0.0 else JUMP_M
     elif kind == OUTSIDE:
         values[2] = -OUTSIDE_M
     return values

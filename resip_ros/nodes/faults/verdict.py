@@ -55,6 +55,8 @@ class Outcome:
     """Farthest that the hand was from where it was at the fault, m."""
     speed_m_s: float = 0.0
     """Speed of the hand at the fault, m/s."""
+    note: str = ""
+    """What was safe but not expected."""
 
 
 def time_to_rest_ms(trace: Trace) -> float | None:
@@ -92,7 +94,11 @@ def judge(fault: Fault, trace: Trace, details: Sequence[str], is_left: bool = Fa
             reasons.append(f"rest after {hold_ms:.0f} ms, allowed {fault.hold_ms:.0f} ms")
     linear, _ = tcp_velocity(trace.q[0], trace.dq[0])
     speed = float(np.linalg.norm(linear))
-    return Outcome(not reasons, reasons, hold_ms, motion_m, speed)
+    note = ""
+    if fault.hold_ms is None and fault.has_truth and details:
+        # always safe, and on a busy machine a command may be late for its own reasons
+        note = f"did not go on: {details[0]}"
+    return Outcome(not reasons, reasons, hold_ms, motion_m, speed, note)
 
 
 def _event_reasons(fault: Fault, details: Sequence[str]) -> list[str]:
@@ -100,15 +106,13 @@ def _event_reasons(fault: Fault, details: Sequence[str]) -> list[str]:
     if fault.event and not any(fault.event in text for text in details):
         told = "; ".join(details) or "nothing"
         return [f"expected an event with {fault.event!r}, was told {told}"]
-    if fault.hold_ms is None and fault.has_truth and details:
-        return [f"did not go on: {details[0]}"]
     return []
 
 
 def summarise(fault: Fault, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Row of the report."""
     holds = [o.hold_ms for o in outcomes if o.hold_ms is not None]
-    reasons = sorted({reason for o in outcomes for reason in o.reasons})
+    reasons = sorted({text for o in outcomes for text in (*o.reasons, o.note) if text})
     holds = holds if fault.hold_ms is not None else []
     motion_m = max((o.motion_m for o in outcomes), default=0.0)
     words = [f"moved {1e3 * motion_m:.0f} mm at most"] if fault.has_truth else ["no arm left"]

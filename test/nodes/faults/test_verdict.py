@@ -69,7 +69,9 @@ def test_a_bridge_that_was_not_ended_is_unsafe():
 
 def test_an_arm_that_should_go_on():
     assert judge(GOES_ON, stop_after(9.0), []).safe
-    assert not judge(GOES_ON, stop_after(0.3), ["no command in time"]).safe
+    held = judge(GOES_ON, stop_after(0.3), ["no command in time"])
+    assert held.safe
+    assert "did not go on: no command in time" in summarise(GOES_ON, [held])["measured"]
     assert not judge(GOES_ON, stop_after(9.0, speed=1.0), []).safe
 
 
