@@ -363,8 +363,9 @@ class AssemblyEnv:
         filtered = filter_torque(self._torque, torque, self.model.opt.timestep)
         self._torque = filtered[:, -1]
         force = hand_force(filtered, jac)
-        reflex = (np.abs(force) > self.config.force_threshold_n).any((1, 2, 3))
-        reflex |= (np.abs(filtered) > self.config.torque_threshold_nm).any((1, 2, 3))
+        pushed = np.abs(force) > self.config.force_threshold_n
+        twisted = np.abs(filtered) > self.config.torque_threshold_nm
+        reflex = np.any(pushed, axis=(1, 2, 3)) | np.any(twisted, axis=(1, 2, 3))
         return norm(force).max((1, 2)), reflex
 
     def _failures(self, reflex: NDArray[np.bool_]) -> NDArray[np.str_]:

@@ -172,7 +172,7 @@ def is_orthonormalisable(rot6d: Array, tolerance: float = 0.1) -> NDArray[np.boo
     of the angle) from parallel.
     """
     rot6d = np.asarray(rot6d, dtype=np.float64)
-    finite = np.isfinite(rot6d).all(axis=-1)
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(rot6d).all(axis=-1))
     rows = np.where(finite[..., None], rot6d, 0.0)
     first, second = rows[..., :3], rows[..., 3:]
     lengths = norm(first), norm(second)

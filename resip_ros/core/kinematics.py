@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from resip_ros.core.geometry import Array
+from resip_ros.core.geometry import Array, norm
 
 NUM_JOINTS = 7
 JOINT_NAMES: tuple[str, ...] = tuple(f"fr3_joint{i}" for i in range(1, 8))
@@ -97,6 +97,11 @@ def tcp_velocity(q: Array, dq: Array) -> tuple[Array, Array]:
     return twist[..., :3], twist[..., 3:]
 
 
+def _frobenius(matrix: Array) -> Array:
+    """Norm (...) of matrices (..., n, n)."""
+    return norm(matrix.reshape(*matrix.shape[:-2], -1))
+
+
 def torque_to_wrench(jac: Array) -> Array:
     """Matrices (..., 6, 7) that turn joint torques into the least-squares wrench at the TCP.
 
@@ -111,13 +116,13 @@ def torque_to_wrench(jac: Array) -> Array:
         Maps from torques (7,), N m, to force (3,), N, and torque (3,), N m, base frame. Singular
         values below a thousandth of the largest count as zero.
     """
-    gram = jac @ jac.swapaxes(-1, -2)
+    gram: Array = jac @ jac.swapaxes(-1, -2)
+    size = _frobenius(gram)
     # so that an exactly singular matrix is no error here and goes the other way
-    tiny = 1e-15 * np.trace(gram, axis1=-2, axis2=-1)[..., None, None] * np.eye(6)
-    inverse = np.linalg.inv(gram + tiny)
-    wrench = inverse @ jac
-    size = np.sqrt((gram**2).sum((-1, -2)) * (inverse**2).sum((-1, -2)))
-    singular = ~(size < _WELL_CONDITIONED)
+    tiny = 1e-15 * size[..., None, None] * np.eye(6)
+    inverse = np.linalg.solve(gram + tiny, np.eye(6)).astype(np.float64, copy=False)
+    wrench: Array = inverse @ jac
+    singular = ~(size * _frobenius(inverse) < _WELL_CONDITIONED)
     if singular.any():
         wrench[singular] = np.linalg.pinv(jac[singular].swapaxes(-1, -2), rcond=1e-3)
     return wrench
