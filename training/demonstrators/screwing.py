@@ -139,7 +139,8 @@ class ScrewOperator(ThreadStarter):
         self._face_yaw = np.pi / 2
         if self.width < self.job.open_width:
             return self.pos, self.rot, "open"
-        return self.pos, self.rot, "leave" if self.assembled and not self._last else "unwind"
+        seated = self._tight >= _TIGHT_STEPS and not self._last
+        return self.pos, self.rot, "leave" if seated else "unwind"
 
     def _unwind(self) -> tuple[Array, Array, str]:
         # keep clear of the part's height while turning back

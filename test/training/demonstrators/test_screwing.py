@@ -52,3 +52,15 @@ def test_a_face_is_kept_while_it_is_near_and_never_followed_into_the_stop(make_v
     assert max(yaws) < 90.0 + 0.75 * 22.5 + 1e-6
     assert min(yaws) > 90.0 - 0.75 * 22.5 - 1e-6
     assert np.sum(np.abs(np.diff(yaws)) > 5.0) <= 4, "no hesitation"
+
+
+@pytest.mark.parametrize(("tight", "following"), [(1, "unwind"), (4, "leave")])
+def test_leaves_a_part_only_when_it_has_been_tight_for_a_while(make_view, tight, following):
+    view, operator = make_view("lamp"), begin(lamp.Operator, lamp.BULB, "open")
+    base = np.array([0.5, 0.0, 0.0315])
+    view.put("lamp_base", base, np.eye(3))
+    view.put("bulb", base + lamp.BULB.pair.positions[0], np.eye(3))
+    operator._tight = tight
+    operator.act(view.obs)
+    assert operator.assembled
+    assert operator.phase == following
