@@ -33,7 +33,6 @@ from training.scan_mesh import Mesh
 from training.scan_picture import draw_part
 
 PICTURE_FILE = "part.png"
-_VISUAL_TOLERANCE_M = 3e-4
 _DENSITY_KG_M3 = (10.0, 23000.0)
 _DETAIL_M = (0.0003, 0.05)
 
@@ -181,7 +180,7 @@ def run(settings: ImportSettings) -> dict[str, Any]:
         "deepest_missing_mm": round(missing * 1e3, 3),
         "highest_excess_mm": round(excess * 1e3, 3),
     }
-    visual = scan_mesh.simplify(mesh, _VISUAL_TOLERANCE_M)
+    visual = scan_mesh.thin_out(mesh)
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=settings.out.parent, prefix=f".{settings.out.name}."))
     try:

@@ -33,7 +33,10 @@ _THINNING = 0.1
 _SLIVER_M3 = 1e-11
 _HULL_VERTICES = 32
 _POINTS = 4000
-_CHUNK = 200
+_PAIRS = 4_000_000
+"""Points times triangles that are looked at together: 32 MB an array."""
+_VISUAL_M = 3e-4
+_VISUAL_FACES = 20_000
 _CLEAN = "MeshLab (Filters > Cleaning and Repairing)"
 
 
@@ -201,6 +204,16 @@ def simplify(mesh: Mesh, tolerance_m: float) -> Mesh:
     return from_manifold(to_manifold(mesh).simplify(tolerance_m))
 
 
+def thin_out(mesh: Mesh) -> Mesh:
+    """The mesh to look at: moved by 0.3 mm, or by more until it has few enough triangles."""
+    tolerance = _VISUAL_M
+    thin = simplify(mesh, tolerance)
+    while len(thin[1]) > _VISUAL_FACES and tolerance < _SMALLEST_M:
+        tolerance *= 1.5
+        thin = simplify(mesh, tolerance)
+    return thin
+
+
 def decompose(mesh: Mesh, detail_m: float) -> list[Array]:
     """Vertices (V, 3) of convex pieces that together are the body (CoACD).
 
@@ -269,8 +282,9 @@ def distance_to_surface(points: Array, mesh: Mesh) -> Array:
     centres = triangles.mean(1)
     radii = np.linalg.norm(triangles - centres[:, None], axis=2).max(1)
     found = np.empty(len(points))
-    for start in range(0, len(points), _CHUNK):
-        chunk = points[start : start + _CHUNK]
+    count = max(1, _PAIRS // len(triangles))
+    for start in range(0, len(points), count):
+        chunk = points[start : start + count]
         # every triangle holds its centre and lies within its radius: the others cannot be nearest
         squares = (chunk**2).sum(1)[:, None] + (centres**2).sum(1) - 2 * chunk @ centres.T
         away = np.sqrt(np.maximum(squares, 0.0))
@@ -278,5 +292,5 @@ def distance_to_surface(points: Array, mesh: Mesh) -> Array:
         near = np.linalg.norm(closest_point(triangles[j], chunk[i]) - chunk[i], axis=1)
         nearest = np.full(len(chunk), np.inf)
         np.minimum.at(nearest, i, near)
-        found[start : start + _CHUNK] = nearest
+        found[start : start + count] = nearest
     return found

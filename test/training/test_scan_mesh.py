@@ -20,6 +20,7 @@ from training.scan_mesh import (
     place,
     require,
     simplify,
+    thin_out,
     to_manifold,
 )
 
@@ -256,3 +257,13 @@ def test_thinning_out_keeps_the_surface_closed():
     assert len(thin[1]) < 0.5 * len(ball[1])
     check_scan(Path("thin"), thin)
     assert distance_to_surface(ball[0], thin).max() < 1e-3
+
+
+def test_what_is_looked_at_has_a_limit_of_triangles(rng):
+    """The skin is rougher than what is thinned out at first."""
+    vertices, faces = from_manifold(manifold3d.Manifold.sphere(0.03, 256))
+    rough = vertices + rng.normal(0.0, 4e-4, vertices.shape), faces
+    assert len(simplify(rough, 3e-4)[1]) > 20_000
+    thin = thin_out(rough)
+    assert 2_000 < len(thin[1]) <= 20_000
+    check_scan(Path("thin"), thin)
