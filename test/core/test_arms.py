@@ -46,7 +46,9 @@ def test_actions_reach_each_base_by_its_pose(rng):
 def test_velocities_turn_and_do_not_shift(rng):
     vectors = rng.normal(size=(2, 2, 3))
     rot = rotvec_to_matrix(rng.normal(size=(2, 3)))
-    proprio = build_proprioception(np.zeros((2, 3)), rot, *vectors, np.array([0.01, 0.02]))
+    linear, angular = vectors
+    width = np.array([0.01, 0.02])
+    proprio = build_proprioception(np.zeros((2, 3)), rot, linear, angular, width)
     entries = to_task_frame(ARMS, proprio)
     assert entries.shape == (32,)
     np.testing.assert_array_equal(entries[:16], proprio[0])

@@ -48,6 +48,18 @@ def test_round_trip(path: Path, data: Demonstrations) -> None:
     np.testing.assert_array_equal(back.episode_ends, np.cumsum(LENGTHS))
 
 
+def test_two_arms_at_another_rate(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    obs, action = [rng.normal(size=(4, 46))], [rng.normal(size=(4, 20))]
+    data = build_demonstrations("biman_insert", obs, action, source="scripted", seed=1)
+    write_demonstrations(tmp_path / "two.zarr", data)
+    assert read_demonstrations(tmp_path / "two.zarr", "biman_insert").hash == data.hash
+    attributes = zarr.open_group(str(tmp_path / "two.zarr"), mode="r").attrs
+    assert (attributes["rate_hz"], len(attributes["action"])) == (50.0, 20)
+    with pytest.raises(DataError, match=r"action has shape \(4, 10\), expected \(4, 20\)"):
+        dataclasses.replace(data, action=data.action[:, :10])
+
+
 def test_writing_again_replaces_the_dataset(path: Path, data: Demonstrations) -> None:
     shorter = build_demonstrations(
         "one_leg", [data.state_obs[:5]], [data.action[:5]], source="scripted", seed=4
