@@ -18,6 +18,8 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
 
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array
@@ -111,7 +113,8 @@ def record_demonstrations(
     actions: list[list[Array]] = [[] for _ in range(count)]
     success = np.zeros(count, dtype=bool)
     running = np.ones(count, dtype=bool)
-    for _ in range(max_steps or env.episode_steps):
+    steps = range(max_steps or env.episode_steps)
+    for _ in track(steps, "demonstrations", transient=True, console=Console(stderr=True)):
         obs, action = env.observe(), env.hold_action()
         for i in np.flatnonzero(running):
             states[i].append(env.snapshot(np.array([i])))
@@ -203,7 +206,9 @@ def bench_env(task: str, num_envs: int, steps: int, scaling: bool) -> dict[str, 
         scaling: Also for other numbers of environments and threads.
     """
     if num_envs < 1 or steps < 1:
-        raise ConfigError(f"got {num_envs} environments and {steps} steps, expected at least 1")
+        raise ConfigError(
+            f"--num-envs and --steps: got {num_envs} and {steps}, expected 1 or more"
+        )
     threads = len(os.sched_getaffinity(0))
     demonstrations = record_demonstrations(task, RECORDED, threads)
 
@@ -221,7 +226,7 @@ def bench_env(task: str, num_envs: int, steps: int, scaling: bool) -> dict[str, 
     }
     report["within_limit"] = report["overhead"] <= OVERHEAD_LIMIT
     if scaling:
-        report["scaling"] = [
-            measure(count, on) for on in sorted({1, threads}) for count in SCALING_ENVS
-        ]
+        runs = [(count, on) for on in sorted({1, threads}) for count in SCALING_ENVS]
+        bar = track(runs, "scaling", transient=True, console=Console(stderr=True))
+        report["scaling"] = [measure(count, on) for count, on in bar]
     return report

@@ -55,5 +55,5 @@ def test_report(demonstrations, monkeypatch):
 
 
 def test_bad_numbers_are_refused():
-    with pytest.raises(ConfigError, match="got 0 environments"):
+    with pytest.raises(ConfigError, match="num-envs.*got 0 and 3"):
         bench_env.bench_env("peg_in_hole", 0, 3, scaling=False)
