@@ -63,7 +63,7 @@ class Rest:
 
     poses: list[Pose]
     """Of those that came to rest against the parent."""
-    fell: int
+    elsewhere: int
     """Tries that ended elsewhere, or still moved after 30 s."""
     overlap_m: float
     """Deepest overlap among the starts that were left out, m; 0 when none was."""
@@ -153,7 +153,7 @@ def settle_goal(
     rng: np.random.Generator,
 ) -> Rest:
     """Lets the child go ``tries`` times, at a goal pose and beside it."""
-    poses, fell, deepest = [], 0, 0.0
+    poses, elsewhere, deepest = [], 0, 0.0
     for i in range(_DRAWS * tries):
         far = rng.uniform(-1.0, 1.0, 6) * (i > 0)
         turned = rotvec_to_matrix(far[3:] * BESIDE_RAD) @ goal[1]
@@ -161,12 +161,12 @@ def settle_goal(
         if overlap > _OVERLAP_M:
             deepest = max(deepest, overlap)
         elif pose is None:
-            fell += 1
+            elsewhere += 1
         else:
             poses.append(pose)
-        if len(poses) + fell == tries:
+        if len(poses) + elsewhere == tries:
             break
-    return Rest(poses, fell, deepest)
+    return Rest(poses, elsewhere, deepest)
 
 
 def settle_pair(task_name: str, pair: AssembledPair, tries: int, seed: int) -> list[Rest]:
@@ -196,7 +196,7 @@ def describe(pair: AssembledPair, rests: list[Rest]) -> str:
     for i, rest in enumerate(rests):
         title = f"{pair.child} in {pair.parent}, goal {i}"
         if not rest.poses:
-            why = f"{rest.fell} fell" if rest.fell else ""
+            why = f"{rest.elsewhere} ended elsewhere" if rest.elsewhere else ""
             if rest.overlap_m:
                 why = f"starts overlap by up to {rest.overlap_m * 1e3:.1f} mm {why}".strip()
             raise ResipError(
@@ -206,7 +206,7 @@ def describe(pair: AssembledPair, rests: list[Rest]) -> str:
         off, turn = rest.spread
         lines.append(
             f"# {title}: {len(rest.poses)} came to rest within {off * 1e3:.1f} mm and "
-            f"{np.degrees(turn):.1f} degrees of this, {rest.fell} fell"
+            f"{np.degrees(turn):.1f} degrees of this, {rest.elsewhere} ended elsewhere"
         )
     lines.append("positions=(")
     lines += [f"    {_tuple(rest.middle[0])}," for rest in rests]
