@@ -181,8 +181,7 @@ def run(settings: ImportSettings) -> dict[str, Any]:
         "highest_excess_mm": round(excess * 1e3, 3),
     }
     visual = scan_mesh.thin_out(mesh)
-    settings.out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=settings.out.parent, prefix=f".{settings.out.name}."))
+    folder = _make_folder(settings.out)
     try:
         write_part(folder, description, visual, pieces)
         read_scan(folder)
@@ -192,6 +191,15 @@ def run(settings: ImportSettings) -> dict[str, Any]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return description
+
+
+def _make_folder(out: Path) -> Path:
+    """Empty folder beside ``out``, to be renamed to it."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written ({error}); choose another --out") from None
 
 
 def _draw(folder: Path) -> None:

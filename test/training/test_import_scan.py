@@ -219,6 +219,12 @@ def test_an_existing_folder_is_left_as_it_is(mug):
     assert sorted((p.name, p.stat().st_mtime_ns) for p in mug.settings.out.iterdir()) == before
 
 
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "parts").write_text("a file")
+    with pytest.raises(ConfigError, match="my_mug: cannot be written .*; choose another --out"):
+        import_scan._make_folder(tmp_path / "parts" / "my_mug")
+
+
 def test_an_import_that_is_interrupted_leaves_nothing(mug, tmp_path, monkeypatch):
     def interrupt(folder: Path) -> None:
         assert (folder / PART_FILE).exists()
