@@ -107,21 +107,24 @@ def read_commands(bag: Bag, task: TaskSpec) -> Commands:
 def fill_gaps(
     found: list[tuple[Record, int, Array]], task: TaskSpec, end_ns: int | None
 ) -> Commands:
-    """Repeats an action in steps without one, for as long as the bridge follows it.
+    """Makes one action a step of what was commanded.
+
+    In a step without one the arm still follows the one before, for as long as the bridge lets it.
+    An action that is late by a step falls into the next, whose own one then takes its place.
 
     Raises:
-        DataError: when a gap is longer, or a step has two actions.
+        DataError: when a gap is longer, or a step has two actions and the one before it had one.
     """
     rate = task.rate_hz
     hold_steps = int(load_control_config().command_timeout_s * rate)
-    stamps_ns, actions, held = [found[0][1]], [found[0][2]], 0
+    stamps_ns, actions, is_held = [found[0][1]], [found[0][2]], [False]
     for record, stamp_ns, action in found[1:]:
         missing = tick_of(stamp_ns, rate) - tick_of(stamps_ns[-1], rate) - 1
+        moved_s = (stamp_ns - stamps_ns[-1]) / NS_PER_S
         with naming(record):
-            moved_s = (stamp_ns - stamps_ns[-1]) / NS_PER_S
             if moved_s < 0:
                 raise DataError(f"the clock jumped: its stamps went on by {moved_s:+.3f} s")
-            if missing < 0:
+            if missing < 0 and not (len(is_held) == 1 or is_held[-2]):
                 raise DataError(
                     f"two actions in one policy step; expected one at {rate:g} Hz: is there a "
                     "second publisher, or another rate?"
@@ -131,12 +134,16 @@ def fill_gaps(
                     f"no action for {moved_s:.2f} s before it; the arm stops after "
                     f"{hold_steps} steps without one"
                 )
+        if missing < 0:
+            stamps_ns[-1], actions[-1] = stamp_ns, action
+            continue
         stamps_ns += [stamps_ns[-1] + step * period_ns(rate) for step in range(1, missing + 1)]
         actions += [actions[-1]] * missing
-        held += missing
+        is_held += [True] * missing
         stamps_ns.append(stamp_ns)
         actions.append(action)
-    return Commands(stamps_ns, actions, held, end_ns)
+        is_held.append(False)
+    return Commands(stamps_ns, actions, sum(is_held), end_ns)
 
 
 def sample_steps(
@@ -148,29 +155,31 @@ def sample_steps(
         DataError: with topic and time, for a malformed message or a jump of the clock.
         StaleStreamError: for a stream without a fresh value.
     """
-    instants = [*commands.stamps_ns, *([commands.end_ns] if commands.end_ns else [])]
+    instants = [*commands.stamps_ns, *([] if commands.end_ns is None else [commands.end_ns])]
     rows: list[Array] = []
     clock = ClockCheck(instants[0], instants[-1])
 
-    def sample_reached(everything: bool) -> None:
+    def observe(is_last_chance: bool = False) -> None:
         while len(rows) < len(instants):
             at_ns = instants[len(rows)]
-            if not everything and not streams.has_reached(at_ns):
-                return
             try:
-                rows.append(streams.sample(at_ns))
+                row = streams.observe(at_ns, is_last_chance)
             except StaleStreamError as error:
-                if at_ns == commands.end_ns and len(rows) == len(commands.stamps_ns):
+                if len(rows) == len(commands.stamps_ns):
+                    # streams may end with the episode
                     return
                 raise DataError(
                     f"step at {format_time(at_ns)} of the ROS clock: {error}"
                 ) from error
+            if row is None:
+                return
+            rows.append(row)
 
     for record in bag.records(streams.topics):
         with naming(record):
             clock.check(record, streams.push(record.topic, record.decode()))
-        sample_reached(everything=False)
-    sample_reached(everything=True)
+        observe()
+    observe(is_last_chance=True)
     seen = np.array(rows)
     count = len(commands.stamps_ns)
     steps = Steps(commands.stamps_ns, seen[:count], np.array(commands.actions), commands.held)

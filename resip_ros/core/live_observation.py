@@ -89,7 +89,8 @@ class RecordedStreams:
         ages = {joints: ROBOT_MAX_AGE_S} | dict.fromkeys(self._parts.values(), PARTS_MAX_AGE_S)
         self.topics = tuple(ages)
         self._streams = AlignedStreams(ages)
-        self._newest_ns = -1
+        self._newest_ns = self._asked_ns = -1
+        self._at_newest = False
 
     def push(self, topic: str, message: Any) -> int:
         """Adds a message.
@@ -106,30 +107,36 @@ class RecordedStreams:
         self._newest_ns = max(self._newest_ns, stamp_ns)
         return stamp_ns
 
-    def has_reached(self, time_ns: int) -> bool:
-        """Whether to sample at ``time_ns`` now, where a policy did.
+    def observe(self, time_ns: int, is_last_chance: bool = False) -> Array | None:
+        """Observation (D,) at an instant, as soon as it is what the policy saw.
 
         A policy samples at the instant that all its streams have reached, if that comes soon
         after its step began; else at the newest instant, with what has arrived by then.
-        """
-        if self._newest_ns < time_ns:
-            return False
-        common_ns = self._streams.common_ns()
-        if common_ns is not None and common_ns >= time_ns:
-            return True
-        if self._newest_ns - time_ns > GIVE_UP_NS:
-            return True
-        rate = self._task.rate_hz
-        if time_ns - tick_start_ns(tick_of(time_ns, rate), rate) < PATIENCE_NS:
-            return False
-        return common_ns is None or self._newest_ns - common_ns > PATIENCE_NS
 
-    def sample(self, time_ns: int) -> Array:
-        """Observation (D,) at an instant.
+        Args:
+            time_ns: The instant; ask after each message until there is an answer.
+            is_last_chance: Nothing more will come.
+
+        Returns:
+            None while something is to be waited for.
 
         Raises:
             StaleStreamError: naming the first stream without a fresh value.
         """
+        if self._newest_ns < time_ns and not is_last_chance:
+            return None
+        common_ns = self._streams.common_ns()
+        if self._asked_ns != time_ns:
+            # the message that reaches the instant decides how the policy sampled there
+            self._asked_ns = time_ns
+            rate = self._task.rate_hz
+            is_late = time_ns - tick_start_ns(tick_of(time_ns, rate), rate) >= PATIENCE_NS
+            lags = common_ns is None or self._newest_ns - common_ns > PATIENCE_NS
+            self._at_newest = is_late and lags
+        has_all = common_ns is not None and common_ns >= time_ns
+        is_over = is_last_chance or self._newest_ns - time_ns > GIVE_UP_NS
+        if not (has_all or self._at_newest or is_over):
+            return None
         values = self._streams.sample(time_ns)
         poses = {name: values[topic] for name, topic in self._parts.items()}
         return build_live_observation(self._task, values[self._joints], poses)

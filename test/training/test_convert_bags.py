@@ -253,6 +253,21 @@ def test_a_missing_action_is_held_as_the_bridge_holds_it(demos):
     assert not np.array_equal(steps.observations[3], steps.observations[2])
 
 
+def test_an_action_that_is_late_by_a_step_gives_way_to_that_step_s_own(demos):
+    """As on a machine under load: step 3 has none, step 4 has two."""
+    script = make_episode()
+    script.drop(layout.NET_ACTION, START_NS + 3 * STEP_NS)
+    script.action(LOG_NS + 395 * MS, START_NS + 401 * MS, np.zeros(10))
+    script.drop(layout.NET_ACTION, START_NS + 4 * STEP_NS)
+    script.action(LOG_NS + 425 * MS, START_NS + 420 * MS, np.ones(10))
+    steps, _ = read_steps(script.write(demos / "a"), TASK)
+    assert len(steps.stamps_ns) == 8
+    assert steps.held == 1
+    np.testing.assert_array_equal(steps.actions[3], steps.actions[2])
+    np.testing.assert_array_equal(steps.actions[4], np.ones(10))
+    assert steps.stamps_ns[4] == START_NS + 420 * MS
+
+
 def without_part(script):
     script.rows = [row for row in script.rows if "leg2" not in row[0].name]
 
