@@ -38,8 +38,6 @@ from training.engine import MakeEngine, make_engine
 from training.env_types import Snapshot, StepResult
 from training.perturbation import Perturbation
 
-_CLIP_SUBSTEPS = 5
-"""The bridge clips its reference at 200 Hz; here every 10 ms, a multiple of the time step."""
 _THROWN_SPEED = 2.0
 _PARTS_LOW = np.array([0.0, -0.6, -0.02])
 _PARTS_HIGH = np.array([0.9, 0.6, 0.6])
@@ -89,6 +87,7 @@ class AssemblyEnv:
         self._rng = np.random.default_rng((seed, 1))
         self._pool: list[InitialState] = []
         self.model = build_scene(task_name, self.config).compile()
+        self._limit_tracking_torque()
         self._engine = make_engine(engine, self.model, num_envs, num_threads)
         self._threads = num_threads
         self._qpos, self._qvel = self._engine.qpos, self._engine.qvel
@@ -120,10 +119,18 @@ class AssemblyEnv:
             np.floor(times * self.config.reference_hz + 1e-9) / self.config.reference_hz,
             return_inverse=True,
         )
-        # in terms of the actuators' control (joint_control) the law is stiffness times its
-        # distance from the measured joints' own control, and its clip a clip of the control
         self._lead_s = joint_control(self.config, np.zeros(7), np.ones(7))
-        self._reach = np.asarray(self.config.max_tracking_torque) / self.config.stiffness
+
+    def _limit_tracking_torque(self) -> None:
+        """Let the actuators clip their torque, as the bridge clips its reference at 200 Hz.
+
+        That torque is K (q_ref - q) + D (dq_ref - dq): what ``limits.clip_reference`` clips; here
+        at every physics step.
+        """
+        joints = find_arms(self.model, self.task.arms).control
+        limit = np.asarray(self.config.max_tracking_torque)
+        self.model.actuator_forcelimited[joints] = 1
+        self.model.actuator_forcerange[joints] = np.stack([-limit, limit], axis=-1)
 
     # ---- initial states and snapshots
 
@@ -286,7 +293,7 @@ class AssemblyEnv:
     def _references(
         self, action: Array, q: Array, measured: tuple[Array, Array], refused: NDArray[np.bool_]
     ) -> Array:
-        """Joint controls (N, K, A, 7) of one policy step, before they are clipped.
+        """Joint controls (N, K, A, 7) of one policy step; the actuators clip them.
 
         Args:
             action: (N, A, 10), base frames.
@@ -312,25 +319,14 @@ class AssemblyEnv:
     def _simulate(self, joints: Array, fingers: Array) -> Array:
         """Physics of one policy step; constraint torques on the joints (N, K, A, 7), N m.
 
-        The reference is clipped about the measured joints (``limits.clip_reference``) as a clip
-        of the control: the same, in fewer operations.
-
         Args:
             joints: Controls (N, K, A, 7).
             fingers: Targets of the fingers (N, A, K), m.
         """
-        arms, size = self._arms, self._ctrl.shape[1]
-        control = np.empty((self.num_envs, self._substeps, size))
+        arms = self._arms
+        control = np.empty((self.num_envs, self._substeps, self._ctrl.shape[1]))
         control[:, :, arms.control], control[:, :, arms.hand] = joints, fingers.swapaxes(1, 2)
-        low = np.full((self.num_envs, 1, size), -np.inf)
-        high, torques = -low, []
-        for start in range(0, self._substeps, _CLIP_SUBSTEPS):
-            at = self._qpos[:, arms.qpos] + self._lead_s * self._qvel[:, arms.dof]
-            low[:, 0, arms.control], high[:, 0, arms.control] = at - self._reach, at + self._reach
-            block = np.maximum(control[:, start : start + _CLIP_SUBSTEPS], low)
-            record = self._engine.rollout(np.minimum(block, high, out=block))
-            torques.append(record[:, :, arms.dof])
-        return np.concatenate(torques, axis=1)
+        return self._engine.rollout(control)[:, :, arms.dof]
 
     def _finger_controls(self, command: Array, refused: NDArray[np.bool_]) -> Array:
         """Finger targets (N, A, K), m, for commands (N, A): a ramp at the gripper's speed.

@@ -234,6 +234,9 @@ def parse_card(mapping: object) -> Card:
         raise CheckpointMismatch(
             f"card has kind {mapping.get('kind')!r}, expected one of {', '.join(CARDS)}"
         )
+    if cls is ResidualCard:
+        # The first cards do not say it: there was one kind.
+        mapping = {"chunk_steps": 1, **mapping}
     return _build(cls, mapping, "card")
 
 

@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from resip_ros.core.errors import CheckpointMismatch, DataError, ResipError
+from resip_ros.core.paths import models_dir
 from resip_ros.policy import bundle
 from resip_ros.policy.bundle import (
     CARD_FILE,
@@ -21,7 +22,7 @@ from resip_ros.policy.bundle import (
     record_success,
     save_base,
 )
-from resip_ros.policy.card import BaseCard, Success, card_to_mapping, parse_card
+from resip_ros.policy.card import BaseCard, ResidualCard, Success, card_to_mapping, parse_card
 from resip_ros.policy.normalizer import Normalizer
 from resip_ros.policy.plan_network import NetworkSpec
 from resip_ros.policy.runtime import BasePolicy
@@ -328,3 +329,19 @@ def test_cards_refuse_bad_values_when_they_are_made(base_card: BaseCard) -> None
         dataclasses.replace(base_card, prediction_horizon=31)
     with pytest.raises(ResipError, match="action_horizon"):
         dataclasses.replace(base_card, action_horizon=33)
+
+
+@pytest.mark.parametrize("task", sorted(path.name for path in models_dir().iterdir()))
+def test_shipped_policies_load(task):
+    """What is shipped was written by an earlier version."""
+    policy = load_policy(models_dir() / task)
+    assert policy.task.name == task
+    assert not policy.decides_per_chunk
+
+
+def test_a_residual_of_the_first_cards_corrects_each_step():
+    card = yaml.safe_load((models_dir() / "one_leg" / "residual" / CARD_FILE).read_text())
+    card.pop("chunk_steps", None)
+    parsed = parse_card(card)
+    assert isinstance(parsed, ResidualCard)
+    assert parsed.chunk_steps == 1
