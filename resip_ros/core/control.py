@@ -72,6 +72,7 @@ class CommandPath:
         target = self.q_ref + speed * config.step_s
         # end at the mean speed of this step: a steady motion stays steady across steps
         speed = (target - self.q_ref) / config.step_s
-        segment = Segment(self.q_ref.copy(), self.dq_ref.copy(), target, speed, config.step_s)
-        self.q_ref, self.dq_ref = target, speed
+        segment = Segment(self.q_ref, self.dq_ref, target, speed, config.step_s)
+        # copies: reset writes into them, and the segment is still being followed then
+        self.q_ref, self.dq_ref = target.copy(), speed.copy()
         return segment

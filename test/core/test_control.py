@@ -99,6 +99,14 @@ def test_reset_sets_only_the_given_arms(config, path, rng):
     np.testing.assert_array_equal(path.dq_ref, speed)
 
 
+def test_reset_leaves_the_segment_that_is_being_followed_alone(path):
+    home = path.q_ref.copy()
+    segment = path.step(_random_actions(path.config, np.random.default_rng(0), 3), home)
+    before = segment.sample(np.array([0.0, 0.05, 0.1]))
+    path.reset(slice(None), np.zeros((3, 7)), 1.0)
+    np.testing.assert_array_equal(segment.sample(np.array([0.0, 0.05, 0.1])), before)
+
+
 def test_arms_do_not_depend_on_each_other(config, rng):
     actions = _random_actions(config, rng, 4)
     four, one = CommandPath(config, 4), CommandPath(config, 1)

@@ -92,6 +92,7 @@ STEP = st.tuples(
     arrays(np.float64, 3, elements=st.floats(-1, 1)),  # turn, as a share of the turn limit
     st.sampled_from([0.0, 0.0, 0.001, 0.02, 0.06, 0.09, 0.15, 0.3, -0.03, -0.08]),  # lateness, s
     st.sampled_from([0.0, 0.3, 0.9]),  # share of the way to the reference that the arm lags
+    st.sampled_from([1, 5, 15]),  # so often in a row: it takes some steps to run away
 )
 
 
@@ -161,15 +162,16 @@ class Arm:
             self.q = self.q + (q - self.q) * (1.0 - lag)
 
 
-@settings(SETTINGS, max_examples=30)
-@given(steps=st.lists(STEP, min_size=3, max_size=25))
+@settings(SETTINGS, max_examples=25)
+@given(steps=st.lists(STEP, min_size=3, max_size=10))
 def test_no_row_of_accepted_commands_leads_the_reference_beyond_a_limit(steps):
     """Any targets, late or early, on an arm that lags: what is handed over stays within."""
     arm = Arm()
     assert arm.send(np.zeros(3), np.zeros(3), arm.now_s)
-    for move, turn, late_s, lag in steps:
-        arm.run(arm.now_s + 0.1 + late_s, lag)
-        arm.send(move, turn, arm.now_s)
+    for move, turn, late_s, lag, repeats in steps:
+        for _ in range(repeats):
+            arm.run(arm.now_s + 0.1 + late_s, lag)
+            arm.send(move, turn, arm.now_s)
     arm.run(arm.now_s + 0.4, 0.0)
     q, dq = (np.array([row[i] for row in arm.handed]) for i in (1, 2))
     assert (q >= CONFIG.joint_min).all()
