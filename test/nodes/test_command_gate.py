@@ -162,7 +162,7 @@ class Arm:
             self.q = self.q + (q - self.q) * (1.0 - lag)
 
 
-@settings(SETTINGS, max_examples=25)
+@settings(SETTINGS, max_examples=15)
 @given(steps=st.lists(STEP, min_size=3, max_size=10))
 def test_no_row_of_accepted_commands_leads_the_reference_beyond_a_limit(steps):
     """Any targets, late or early, on an arm that lags: what is handed over stays within."""
