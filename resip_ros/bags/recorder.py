@@ -51,6 +51,10 @@ class _Start:
     episode: Episode
 
 
+class _Flush:
+    """Put what was written so far on the disk."""
+
+
 @dataclass
 class _End:
     discard: bool
@@ -59,6 +63,7 @@ class _End:
 
 
 _Message = tuple[Topic, int, bytes]
+_Job = _Message | _Start | _Flush | _End | None
 
 
 class Recorder:
@@ -84,7 +89,7 @@ class Recorder:
         self._carried: dict[str, deque[_Message]] = {}
         self._episode: Episode | None = None
         self._expected: Counter[str] = Counter()
-        self._jobs: queue.SimpleQueue[_Message | _Start | _End | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._bytes_in = self._bytes_out = 0
         self._file: BagWriter | None = None
         self._written: Episode | None = None
@@ -150,6 +155,7 @@ class Recorder:
                     self._put((topic, log_ns if start_ns is None else start_ns, data))
             for message in self._ring:
                 self._put(message)
+            self._jobs.put(_Flush())
             self._episode = episode
         return folder
 
@@ -204,9 +210,11 @@ class Recorder:
                 self._try(lambda file: file.flush())
                 flush_at_s = time.monotonic() + FLUSH_S
 
-    def _handle(self, job: _Message | _Start | _End) -> None:
+    def _handle(self, job: _Message | _Start | _Flush | _End) -> None:
         if isinstance(job, _Start):
             self._begin(job)
+        elif isinstance(job, _Flush):
+            self._try(lambda file: file.flush())
         elif isinstance(job, _End):
             self._finish(job)
         else:

@@ -16,7 +16,7 @@ from resip_ros.bags import layout
 from resip_ros.bags.layout import Topic
 from resip_ros.core.results import write_bytes_atomically
 
-_CHUNK_BYTES = 4_000_000
+_CHUNK_BYTES = 1_000_000
 
 
 class BagWriter:

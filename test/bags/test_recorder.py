@@ -59,6 +59,19 @@ def test_nothing_of_an_episode_is_pre_roll_of_the_next(recorder, notes):
     assert texts(recorder.save().result(20).path) == [str(i) for i in range(50, 60)]
 
 
+def test_the_pre_roll_is_on_the_disk_at_once(recorder, notes, episode, monkeypatch):
+    monkeypatch.setattr(recorder_module, "FLUSH_S", 60.0)
+    notes.feed(recorder, 0, 100)
+    time.sleep(0.5)
+    folder = recorder.start(episode)
+    file = folder / f"{folder.name}.mcap"
+    deadline = time.monotonic() + 20
+    while not (file.exists() and file.stat().st_size > 500):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert recorder.save().result(20).ok
+
+
 def test_discarded_episodes_are_moved_not_deleted(recorder, notes, episode):
     folder = recorder.start(episode)
     notes.feed(recorder, 0, 100)

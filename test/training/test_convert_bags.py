@@ -268,6 +268,14 @@ def test_an_action_that_is_late_by_a_step_gives_way_to_that_step_s_own(demos):
     assert steps.stamps_ns[4] == START_NS + 420 * MS
 
 
+def test_an_action_that_the_bridge_refuses_as_old_is_left_out(demos):
+    script = make_episode()
+    script.action(LOG_NS + 309 * MS, START_NS + 299 * MS, np.ones(10))
+    steps, _ = read_steps(script.write(demos / "a"), TASK)
+    assert len(steps.stamps_ns) == 8
+    assert not (steps.actions == 1.0).all(axis=1).any()
+
+
 def without_part(script):
     script.rows = [row for row in script.rows if "leg2" not in row[0].name]
 
