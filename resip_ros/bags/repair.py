@@ -48,6 +48,8 @@ class Findings:
             if self.end_lost_s is None
             else f"{self.end_lost_s:.2f} s at the end"
         )
+        if not self.holes_s:
+            return end
         return f"{end}, {sum(self.holes_s):.2f} s in {len(self.holes_s)} damaged places"
 
     @property
