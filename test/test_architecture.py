@@ -77,7 +77,6 @@ COVERED_BY = {
     "resip_ros/nodes/faults/faulty_sim_world.py": "test/nodes/faults/test_bench.py",
     "resip_ros/nodes/faults/stack.py": "test/nodes/faults/test_bench.py",
     "resip_ros/nodes/faults/switch.py": "test/nodes/faults/test_bench.py",
-    "resip_ros/nodes/franka_bridge_node.py": "test/nodes/test_up.py",
     "resip_ros/nodes/graph_topics.py": "test/nodes/test_recorder_node.py",
     "resip_ros/nodes/keyboard.py": "test/nodes/test_recorder_node.py",
     "resip_ros/nodes/launcher.py": "test/nodes/test_up.py",

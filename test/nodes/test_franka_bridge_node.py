@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bridge on a robot that only keeps a record of what it is told."""
+
+import numpy as np
+import pytest
+from rclpy.node import Node
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from resip_ros.core import events, messages
+from resip_ros.core.action import encode_action
+from resip_ros.core.chunking import ActionChunk
+from resip_ros.core.config import load_control_config
+from resip_ros.core.kinematics import forward
+from resip_ros.nodes import franka_bridge_node as module
+from resip_ros.nodes import topics
+from resip_ros.robot.arm_state import ArmState, Phase
+from resip_ros.robot.gripper import GripperGoal, GripperState
+
+pytestmark = pytest.mark.ros
+HOME = np.array(load_control_config().home_joints)
+ZERO = np.zeros(7)
+
+
+class Recorder:
+    """Arm, gripper and supervisor at once: notes every call."""
+
+    def __init__(self, calls):
+        self.calls = calls
+        self.phase = Phase.HOLDING
+        self.timed_out, self.fault, self.longest_gap_s = False, None, 0.0
+
+    def __getattr__(self, name):
+        return lambda *args: self.calls.append(name)
+
+
+class Arm(Recorder):
+    def state(self):
+        return ArmState(0.0, HOME, ZERO, ZERO, np.zeros(6), "Move", (), 1.0)
+
+    def reference(self):
+        return HOME, ZERO
+
+    def enable(self):
+        self.phase = Phase.FOLLOWING
+
+    def hold(self):
+        self.calls.append("hold")
+        self.phase = Phase.HOLDING
+
+
+class Gripper(Recorder):
+    def state(self):
+        return GripperState(0.05, 0.0, GripperGoal.OPEN, False, 0)
+
+
+@pytest.fixture
+def calls():
+    return {"arm": [], "order": []}
+
+
+@pytest.fixture
+def bridge(graph, calls, monkeypatch):
+    def noting(kind, name):
+        made = kind(calls["arm"] if name == "arm" else [])
+        closed = f"{name} closed"
+        made.close = lambda: calls["order"].append(closed)
+        return made
+
+    monkeypatch.setattr(module, "FrankaArm", lambda *_: noting(Arm, "arm"))
+    monkeypatch.setattr(module, "GripperWorker", lambda *_: noting(Gripper, "gripper"))
+    monkeypatch.setattr(module, "Supervisor", lambda *_: noting(Recorder, "supervisor"))
+    bridge = graph.add(module.FrankaBridgeNode())
+    bridge.configure()
+    return bridge
+
+
+class Policy:
+    """A residual policy as the bridge sees it."""
+
+    def __init__(self, graph, bridge):
+        self.graph, self.bridge = graph, bridge
+        self.node = graph.add(Node("policy", namespace="fr3"))
+        self.publisher = self.advertise()
+        self.told = []
+        self.node.create_subscription(
+            String,
+            topics.EPISODE_EVENT,
+            lambda m: self.told.append(events.parse_event(m.data)),
+            topics.latched_qos(),
+        )
+        self.client = self.node.create_client(Trigger, "franka_bridge/start")
+        graph.spin_until(lambda: self.publisher.get_subscription_count())
+        graph.spin_until(self.client.service_is_ready)
+
+    def advertise(self):
+        return self.node.create_publisher(JointTrajectory, topics.NET_ACTION, topics.stream_qos())
+
+    def start(self):
+        future = self.client.call_async(Trigger.Request())
+        self.graph.spin_until(future.done)
+        return future.result()
+
+    def send(self, shift_m=0.0):
+        pos, rot = forward(HOME)
+        action = encode_action(pos + np.array([shift_m, 0, 0]), rot, np.array(-1.0))
+        stamp_ns = self.node.get_clock().now().nanoseconds
+        message = JointTrajectory()
+        chunk = ActionChunk(stamp_ns, action[None], 10.0)
+        messages.fill_chunk_inplace(message, chunk, JointTrajectoryPoint)
+        self.publisher.publish(message)
+
+
+@pytest.fixture
+def policy(graph, bridge):
+    return Policy(graph, bridge)
+
+
+def test_an_action_is_followed_and_a_wrong_one_is_not(graph, calls, policy):
+    assert policy.start().success
+    policy.send()
+    graph.spin_until(lambda: "follow" in calls["arm"])
+    policy.send(shift_m=0.5)
+    graph.spin_briefly()
+    policy.send()
+    graph.spin_until(lambda: calls["arm"].count("follow") == 2)
+    graph.spin_briefly()
+    assert calls["arm"].count("follow") == 2
+
+
+def test_a_second_publisher_ends_the_episode_and_prevents_the_next(graph, calls, policy):
+    assert policy.start().success
+    second = policy.advertise()
+    graph.spin_until(lambda: policy.bridge.count_publishers(topics.NET_ACTION) == 2)
+    policy.send()
+    graph.spin_until(lambda: any(e.kind == events.FAULT for e in policy.told))
+    assert calls["arm"][-1] == "hold"
+    assert "follow" not in calls["arm"]
+    assert "2 publishers on /fr3/residual_policy/action" in policy.start().message
+    policy.node.destroy_publisher(second)
+    graph.spin_until(lambda: policy.bridge.count_publishers(topics.NET_ACTION) == 1)
+    assert policy.start().success
+
+
+def test_the_stop_is_the_last_command(graph, calls, policy):
+    """Holds before it waits for anything; the supervisor watches to the end."""
+    assert policy.start().success
+    calls["arm"].clear()
+    policy.bridge.close()
+    assert calls["arm"] == ["hold"]
+    assert calls["order"] == ["gripper closed", "arm closed", "supervisor closed"]
