@@ -57,8 +57,10 @@ class FaultOptions:
     domain: int = DOMAIN
 
 
-def run(options: FaultOptions, console: Console) -> dict[str, Any]:
-    """Runs the bench.
+def run(
+    options: FaultOptions, console: Console, is_interrupted: Callable[[], bool] = lambda: False
+) -> dict[str, Any]:
+    """Runs the bench; ends with KeyboardInterrupt soon after ``is_interrupted`` says so.
 
     Returns:
         The report: ``faults``, one row each, and whether all are ``safe``.
@@ -78,6 +80,7 @@ def run(options: FaultOptions, console: Console) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="resip_faults_") as folder:
         bench = Bench(policy, options.log_dir or Path(folder), options.seed, console.print)
+        bench.is_interrupted = is_interrupted
         try:
             with _progress(console) as progress:
                 bar = progress.add_task("faults", total=len(faults) * options.n)
@@ -113,6 +116,7 @@ class Bench:
         self._policy = policy
         self._note = note
         self._stacks = 0
+        self.is_interrupted: Callable[[], bool] = lambda: False
         self._task = get_task(TASK)
         self._log_dir = log_dir
         self._seed = seed
@@ -140,7 +144,9 @@ class Bench:
         if self._stack is None:
             graph = FaultyGraph(TASK, "sim", str(self._policy), cameras=_needs_camera(fault))
             self._stacks += 1
-            self._stack = Stack(graph, self._task, self._log_dir / f"stack{self._stacks:03}")
+            self._stack = Stack(
+                graph, self._task, self._log_dir / f"stack{self._stacks:03}", self.is_interrupted
+            )
         stack, operator = self._stack, self._stack.operator
         self._seed += 1
         operator.set_fault("")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,16 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         ResipError: for an unknown fault, or when the stack cannot be started.
+        KeyboardInterrupt: after Ctrl-C, when all processes have ended.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # ends the nodes in order, as Ctrl-C does
-        signal.signal(number, signal.default_int_handler)
+    # a flag, because an exception inside rclpy's executor would come out as another one
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: interrupted.set())
     from rich.console import Console
 
     from resip_ros.nodes.faults import bench
 
     options = bench.FaultOptions(only=arguments.only, n=arguments.n, json=arguments.json)
-    report = bench.run(options, Console(highlight=False))
+    report = bench.run(options, Console(highlight=False), interrupted.is_set)
     return 0 if report["safe"] else EXIT_UNSAFE

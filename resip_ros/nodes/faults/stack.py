@@ -153,8 +153,21 @@ class FaultOperator(Operator):
 class Stack:
     """The graph's processes and its operator."""
 
-    def __init__(self, graph: FaultyGraph, task: TaskSpec, log_dir: Path) -> None:
+    def __init__(
+        self,
+        graph: FaultyGraph,
+        task: TaskSpec,
+        log_dir: Path,
+        is_interrupted: Callable[[], bool],
+    ) -> None:
+        """Starts the processes and waits until they are ready.
+
+        Raises:
+            ResipError: when they are not.
+            KeyboardInterrupt: here or later, once ``is_interrupted``.
+        """
         self._parts = contextlib.ExitStack()
+        self._is_interrupted = is_interrupted
         self.is_broken = False
         """Whether a process was ended on purpose, so that its end is no crash."""
         try:
@@ -169,6 +182,8 @@ class Stack:
             raise
 
     def _check(self) -> None:
+        if self._is_interrupted():
+            raise KeyboardInterrupt
         if not self.is_broken:
             self._launcher.check()
 

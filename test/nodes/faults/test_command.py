@@ -12,7 +12,8 @@ def asked(monkeypatch):
     """What the bench is asked for, and what it then reports."""
     seen = {"safe": True}
 
-    def run(options, console):
+    def run(options, console, is_interrupted):
+        assert not is_interrupted()
         seen["options"] = options
         return {"safe": seen["safe"]}
 
