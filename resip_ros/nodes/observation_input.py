@@ -18,28 +18,12 @@ from resip_ros.core.alignment import AlignedStreams
 from resip_ros.core.chunking import NS_PER_S, tick_of, tick_start_ns
 from resip_ros.core.errors import DataError, StaleStreamError
 from resip_ros.core.geometry import Array
-from resip_ros.core.kinematics import forward, tcp_velocity
-from resip_ros.core.observation import build_proprioception, build_state_observation
+from resip_ros.core.live_observation import PATIENCE_NS, build_live_observation, decode_joints
 from resip_ros.core.tasks import TaskSpec
 from resip_ros.nodes import topics
 
 JOINTS = topics.JOINT_STATES
-# Streams that publish on the steps' grid give every value of a step within a few ms. A slower
-# tracker does not; after this long the newest value within its age limit is taken instead.
-PATIENCE_NS = 25_000_000
 SILENCE_S = 3.0
-
-
-@dataclass(frozen=True)
-class JointReading:
-    """Joint state of arm and gripper."""
-
-    q: Array
-    """(7,) rad."""
-    dq: Array
-    """(7,) rad/s."""
-    width_m: Array
-    """() gripper opening, m."""
 
 
 @dataclass(frozen=True)
@@ -50,25 +34,6 @@ class Observation:
     """Instant that all streams were sampled at, ns of the ROS clock."""
     values: Array
     """(D,) SI, as ``core.observation`` defines."""
-
-
-def build_live_observation(task: TaskSpec, joints: JointReading, poses: dict[str, Any]) -> Array:
-    """Decoded streams to the observation (D,), with the functions that training uses.
-
-    Pose and velocity of the TCP come from the joints, so that all proprioception is of one
-    instant and equal to what the training env computes.
-
-    Args:
-        task: Its parts.
-        joints: Measured joints and gripper width.
-        poses: Part name to pose (7,) [x y z qx qy qz qw], base frame.
-    """
-    # a batch of one, as the env computes it, so that even the last bit agrees
-    q, dq = joints.q[None], joints.dq[None]
-    pos, rot = forward(q)
-    linear, angular = tcp_velocity(q, dq)
-    proprioception = build_proprioception(pos[0], rot[0], linear[0], angular[0], joints.width_m)
-    return build_state_observation(task, proprioception, poses)
 
 
 class ObservationInput:
@@ -100,7 +65,7 @@ class ObservationInput:
         ages = {JOINTS: robot_max_age_s}
         ages |= {topics.part_pose(name): parts_max_age_s for name in task.observed}
         self._streams = AlignedStreams(ages)
-        self._newest_ns = 0
+        self._newest_ns = self._sampled_ns = 0
         self._subscriptions: dict[str, Subscription] = {}
         self._heard_s: dict[str, float] = {}
         for stream in ages:
@@ -122,7 +87,10 @@ class ObservationInput:
         self._heard_s[stream] = time.monotonic()
 
     def latest(self) -> Observation:
-        """Observation at the newest instant that all streams have reached.
+        """Observation at the newest instant that all streams have reached, never an earlier one.
+
+        Where a stream came late, an observation without it was given out already; going back from
+        there would stamp an action before its predecessor, which the bridge refuses.
 
         Raises:
             StaleStreamError: when a stream is missing or too old.
@@ -131,10 +99,11 @@ class ObservationInput:
         at_ns = self._newest_ns if common is None else common
         if self._newest_ns - at_ns > PATIENCE_NS:
             at_ns = self._newest_ns
-        return self._build(at_ns)
+        return self._build(max(at_ns, self._sampled_ns))
 
     def _build(self, at_ns: int) -> Observation:
         sample = self._streams.sample(at_ns)
+        self._sampled_ns = at_ns
         poses = {name: sample[topics.part_pose(name)] for name in self._task.observed}
         return Observation(at_ns, build_live_observation(self._task, sample[JOINTS], poses))
 
@@ -158,7 +127,7 @@ class ObservationInput:
             return
         if stamp_ns < self._newest_ns - NS_PER_S:
             # the clock was reset: steps count anew
-            self._last_tick, self._newest_ns = -1, stamp_ns
+            self._last_tick, self._newest_ns, self._sampled_ns = -1, stamp_ns, 0
             self._streams.clear()
         self._newest_ns = max(self._newest_ns, stamp_ns)
         self._heard_s[stream] = time.monotonic()
@@ -185,15 +154,3 @@ class ObservationInput:
             self._renew_silent()
             return
         self._on_step(tick, observation)
-
-
-def decode_joints(message: JointState) -> tuple[int, JointReading]:
-    """Joint state message to stamp (ns) and reading; the fingers' sum is the width.
-
-    Raises:
-        DataError: when joints are missing or values are not finite.
-    """
-    names = (*messages.ARM_JOINTS, *messages.FINGER_JOINTS)
-    stamp_ns, position, velocity = messages.decode_joint_state(message, names)
-    arm = len(messages.ARM_JOINTS)
-    return stamp_ns, JointReading(position[:arm], velocity[:arm], position[arm:].sum())

@@ -168,3 +168,21 @@ def test_a_stream_that_lost_its_publisher_is_subscribed_anew(link, monkeypatch):
 
     assert not any(stepped() for _ in range(3))
     graph.spin_until(stepped)
+
+
+def test_observations_never_go_back(link):
+    """A step was given out without the late parts; when they come, the instant stays."""
+    graph, sender, source, steps = link
+    q, dq, width, poses = resting()
+    sender.send_parts(START_NS, poses)
+    for k in range(14):
+        sender.send_joints(START_NS + k * 10_000_000, q, dq, width)
+        if k == 6:
+            sender.send_parts(START_NS + 60_000_000, poses)
+        graph.spin_briefly()
+    graph.spin_until(lambda: len(steps) == 2)
+    given = steps[-1][1].stamp_ns
+    late = given - 5_000_000
+    sender.send_parts(late, poses)
+    graph.spin_until(lambda: source._streams.common_ns() == late)
+    assert source.latest().stamp_ns == given

@@ -44,8 +44,10 @@ def console():
 
 
 @pytest.mark.timeout(180)
-def test_an_episode_runs_and_leaves_result_plot_and_video(ros_domain_id, options, console):
-    run = up.run(options, console)
+def test_an_episode_runs_and_leaves_result_plot_video_and_bag(ros_domain_id, options, console):
+    demos = options.out.parent / "demos"
+    run = up.run(dataclasses.replace(options, record=demos), console)
+    assert f"recorded 1 bags in {demos}" in run.notes
     document = json.loads((options.out / "result.json").read_text())
     assert document == run.to_dict()
     (episode,) = document["episodes"]
