@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The vectorised assembly environment: many simulations side by side, at the task's rate.
 
-The robot's own command path (``core.control``) drives each simulated arm, behind the robot's
-own gate (``core.limits``): a refused action makes the arm stop, as on the bench; where there are
-several, all of them, or what they hold between them would be torn. An episode in which a real
-FR3 would have reflexed, a part was thrown or the solver blew up is a failure.
+The robot's own command path drives each simulated arm, behind the robot's own gate: a refused
+action makes the arm stop; where there are several, all of them, or what they hold between them
+would be torn. A reflex, a thrown part and a solver that blew up are failures.
 Letters: N environments, A arms, D observation, K physics steps per policy step.
 """
 
@@ -29,6 +28,7 @@ from resip_ros.core.observation import (
     build_state_observation,
     observation_names,
 )
+from resip_ros.core.reference_check import segment_violations
 from resip_ros.core.tasks import get_task, pair_assembled
 from resip_ros.sim.arm import FINGER_CLOSED_TARGET_M, find_arms, joint_control
 from resip_ros.sim.initial_states import InitialState, sample_initial_state
@@ -69,11 +69,10 @@ class AssemblyEnv:
             randomness: Level of the initial states.
             seed: Initial states are numbers 0, 1, ... of this seed.
             num_threads: CPU threads for physics.
-            pool_size: Initial states that are settled once and drawn from; an evaluation
-                passes its own states instead.
+            pool_size: Initial states that are settled once and drawn from.
             config: Control numbers, at any rate; by default config/robots/fr3.yaml.
             perturb: Knock parts about during the episodes (training.perturbation).
-            engine: What steps the simulations: one of training.engine.ENGINES, or what makes one.
+            engine: One of training.engine.ENGINES, or what makes one.
         """
         if num_envs < 1:
             raise ConfigError(f"num_envs: got {num_envs}, expected at least 1")
@@ -268,8 +267,8 @@ class AssemblyEnv:
         refused = np.any(list(broken.values()), axis=(0, 2))
         if refused.any():
             action = np.where(refused[:, None, None], _hold_action(*measured), action)
-        fingers = self._finger_controls(action[..., -1], refused)
-        torque = self._simulate(self._references(action, q, measured, refused), fingers)
+        joints, refused = self._references(action, q, measured, refused)
+        torque = self._simulate(joints, self._finger_controls(action[..., -1], refused))
         hand = jacobian(self._qpos[:, self._arms.qpos])
         force, reflex = self._external_force(torque, hand[2])
         self.t += 1
@@ -292,20 +291,27 @@ class AssemblyEnv:
 
     def _references(
         self, action: Array, q: Array, measured: tuple[Array, Array], refused: NDArray[np.bool_]
-    ) -> Array:
-        """Joint controls (N, K, A, 7) of one policy step; the actuators clip them.
+    ) -> tuple[Array, NDArray[np.bool_]]:
+        """Joint controls of one policy step, which the actuators clip.
 
         Args:
             action: (N, A, 10), base frames.
             q: Measured joints (N, A, 7), rad.
             measured: Position (N, A, 3) m and R (N, A, 3, 3) of the hands.
-            refused: (N,) which environments stop instead.
+            refused: (N,) which actions are refused already.
+
+        Returns:
+            Controls (N, K, A, 7); which environments stop (N,), also for their reference.
         """
         path, config = self._path, self.config
         held = path.q_ref, path.dq_ref
         at = measured[0].reshape(-1, 3), measured[1].reshape(-1, 3, 3)
         segment = path.step(action.reshape(-1, ACTION_DIM), q.reshape(-1, 7), at)
         q_ref, dq_ref = segment.sample(self._reference_times)
+        broken = np.any(
+            list(segment_violations(config, segment, q.reshape(-1, 7)).values()), axis=0
+        )
+        refused = refused | broken.reshape(q.shape[:2]).any(-1)
         if refused.any():
             rows = self._path_rows(np.flatnonzero(refused))
             stop = stopping_segment(held[0][rows], held[1][rows], config.hold_duration_s)
@@ -314,7 +320,7 @@ class AssemblyEnv:
             q_end, dq_end = stop.sample(np.array([config.step_s]))
             path.reset(rows, q_end[:, 0], dq_end[:, 0])
         control = (q_ref + self._lead_s * dq_ref).reshape(*q.shape[:2], -1, 7)
-        return control.swapaxes(1, 2)[:, self._reference_of_substep]
+        return control.swapaxes(1, 2)[:, self._reference_of_substep], refused
 
     def _simulate(self, joints: Array, fingers: Array) -> Array:
         """Physics of one policy step; constraint torques on the joints (N, K, A, 7), N m.
@@ -380,15 +386,14 @@ class AssemblyEnv:
 
     def _assembled(self) -> NDArray[np.bool_]:
         """Which pairs of the task are assembled (N, P)."""
-        done = np.zeros((self.num_envs, len(self.task.pairs)), dtype=bool)
-        for i, pair in enumerate(self.task.pairs):
+        done = []
+        for pair in self.task.pairs:
             poses = []
-            for name in (pair.parent, pair.child):
-                start = self._part_qpos[name]
+            for start in (self._part_qpos[pair.parent], self._part_qpos[pair.child]):
                 qpos = self._qpos[:, start : start + 7]
                 poses += [qpos[:, :3], quat_wxyz_to_matrix(qpos[:, 3:])]
-            done[:, i] = pair_assembled(pair, *poses)
-        return done
+            done.append(pair_assembled(pair, *poses))
+        return np.stack(done, axis=-1)
 
 
 def _hold_action(pos: Array, rot: Array) -> Array:

@@ -3,12 +3,15 @@
 
 Differential IK follows a leashed target only where no joint is at its range or speed: random
 accepted actions led the reference out of the workspace by more than a metre. So the target's
-checks do not bound the reference; these do. K samples in time.
+checks do not bound the reference; these do, on the robot and in training.
+
+B arms, K samples in time.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resip_ros.core.config import ControlConfig
 from resip_ros.core.errors import UnsafeCommand
@@ -40,8 +43,6 @@ def acceleration_limit(config: ControlConfig) -> float:
 def check_segment(config: ControlConfig, segment: Segment, q: Array) -> None:
     """Refuse a reference (of one arm) that breaks a limit, whatever action it came from.
 
-    It is followed to the end of the coasting that comes when no further command does.
-
     Args:
         config: Limits.
         segment: Reference of the next step, (1, 7).
@@ -50,53 +51,72 @@ def check_segment(config: ControlConfig, segment: Segment, q: Array) -> None:
     Raises:
         UnsafeCommand: naming every limit that is broken.
     """
-    joints, speeds = _sample(config, segment)
-    coast = stopping_segment(segment.q_end, segment.dq_end, config.hold_duration_s)
-    coasting, _ = _sample(config, coast)
-    if not (np.isfinite(joints).all() and np.isfinite(speeds).all()):
-        raise UnsafeCommand("reference is not finite")
-    # the first row of each is where the arm is led already
-    path = np.concatenate([joints, coasting[1:]])
-    pos, _ = forward(np.concatenate([path[:-1:_TCP_EVERY], path[-1:]]))
-    slack = config.workspace_overshoot_m
-    box = np.asarray(config.workspace_min) - slack, np.asarray(config.workspace_max) + slack
-    change = np.diff(speeds, axis=0) * config.reference_hz
-    distance, turn = _lead(segment, q)
-    broken = {
-        f"joints leave {config.joint_min}..{config.joint_max} rad": _leaves(
-            path, np.asarray(config.joint_min), np.asarray(config.joint_max)
-        ),
-        f"hand leaves {box[0].tolist()}..{box[1].tolist()} m": _leaves(pos, *box),
-        f"joint speed is above {speed_limit(config):.2f} rad/s": bool(
-            np.abs(speeds).max() > speed_limit(config) + _ROUNDING
-        ),
-        f"joint acceleration is above {acceleration_limit(config):.1f} rad/s^2": bool(
-            np.abs(change).max() > acceleration_limit(config) + _ROUNDING
-        ),
-        f"hand leads the measured one by more than {LEAD} leashes": (
-            distance > LEAD * config.leash_m or turn > LEAD * config.leash_rad
-        ),
-    }
-    reasons = [rule for rule, is_broken in broken.items() if is_broken]
+    broken = segment_violations(config, segment, q[None])
+    reasons = [rule for rule, is_broken in broken.items() if is_broken[0]]
     if reasons:
         raise UnsafeCommand(f"reference refused: {'; '.join(reasons)}")
 
 
+def segment_violations(
+    config: ControlConfig, segment: Segment, q: Array
+) -> dict[str, NDArray[np.bool_]]:
+    """Which limits the references of B arms break.
+
+    They are followed to the end of the coasting that comes when no further command does.
+
+    Args:
+        config: Limits.
+        segment: References of the next step, (B, 7).
+        q: Measured joints (B, 7), rad.
+
+    Returns:
+        Rule in words to (B,) whether it is broken.
+    """
+    joints, speeds = _sample(config, segment)
+    coast = stopping_segment(segment.q_end, segment.dq_end, config.hold_duration_s)
+    coasting, _ = _sample(config, coast)
+    finite = np.isfinite(joints).all((1, 2)) & np.isfinite(speeds).all((1, 2))
+    # the first row of each is where the arm is led already
+    path = np.concatenate([joints, coasting[:, 1:]], axis=1)
+    pos, _ = forward(np.concatenate([path[:, :-1:_TCP_EVERY], path[:, -1:]], axis=1))
+    slack = config.workspace_overshoot_m
+    box = np.asarray(config.workspace_min) - slack, np.asarray(config.workspace_max) + slack
+    change = np.diff(speeds, axis=1) * config.reference_hz
+    distance, turn = _lead(segment, q)
+    fastest, hardest = speed_limit(config), acceleration_limit(config)
+    broken = {
+        "it is not finite": ~finite,
+        f"joints leave {config.joint_min}..{config.joint_max} rad": _leaves(
+            path, np.asarray(config.joint_min), np.asarray(config.joint_max)
+        ),
+        f"hand leaves {box[0].tolist()}..{box[1].tolist()} m": _leaves(pos, *box),
+        f"joint speed is above {fastest:.2f} rad/s": (
+            np.abs(speeds).max((1, 2)) > fastest + _ROUNDING
+        ),
+        f"joint acceleration is above {hardest:.1f} rad/s^2": (
+            np.abs(change).max((1, 2)) > hardest + _ROUNDING
+        ),
+        f"hand leads the measured one by more than {LEAD} leashes": (
+            (distance > LEAD * config.leash_m) | (turn > LEAD * config.leash_rad)
+        ),
+    }
+    return {rule: np.asarray(arms) for rule, arms in broken.items()}
+
+
 def _sample(config: ControlConfig, segment: Segment) -> tuple[Array, Array]:
-    """Joints and speeds (K, 7) as they are handed to the arm, both ends included."""
+    """Joints and speeds (B, K, 7) as they are handed to the arms, both ends included."""
     count = max(1, round(segment.duration_s * config.reference_hz))
-    q, dq = segment.sample(np.linspace(0.0, segment.duration_s, count + 1))
-    return q[0], dq[0]
+    return segment.sample(np.linspace(0.0, segment.duration_s, count + 1))
 
 
-def _leaves(values: Array, low: Array, high: Array) -> bool:
-    """Whether any of n values (K, n) goes outside its range, and further than where it begins."""
+def _leaves(values: Array, low: Array, high: Array) -> NDArray[np.bool_]:
+    """Whether any of n values (B, K, n) goes outside its range, further than where it begins."""
     excess = np.maximum(low - values, values - high)
-    return bool((excess > np.maximum(excess[0], 0.0) + _ROUNDING).any())
+    return np.asarray((excess > np.maximum(excess[:, :1], 0.0) + _ROUNDING).any((1, 2)))
 
 
-def _lead(segment: Segment, q: Array) -> tuple[float, float]:
-    """How far the segment's end is from the measured hand, m and rad."""
-    pos, rot = forward(segment.q_end[0])
+def _lead(segment: Segment, q: Array) -> tuple[Array, Array]:
+    """How far the segments' ends are from the measured hands, (B,) m and rad."""
+    pos, rot = forward(segment.q_end)
     at, at_rot = forward(q)
-    return float(np.linalg.norm(pos - at)), float(rotation_angle(rot @ at_rot.swapaxes(-1, -2)))
+    return np.linalg.norm(pos - at, axis=-1), rotation_angle(rot @ at_rot.swapaxes(-1, -2))

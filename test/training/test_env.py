@@ -12,6 +12,7 @@ from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array, rotation_z
 from resip_ros.core.kinematics import forward
 from resip_ros.core.observation import observation_names
+from resip_ros.core.reference_check import LEAD
 from resip_ros.core.tasks import ONE_LEG
 from training import perturbation
 from training.env import AssemblyEnv, Snapshot, StepResult
@@ -173,6 +174,18 @@ def test_refused_action_stops_that_arm(env, fault):
     # it goes on from where it stopped
     result = env.step(env.hold_action())
     assert not result.refused.any()
+
+
+def test_a_reference_that_the_bridge_would_refuse_is_refused_here(env):
+    """The target may be followed, the reference may not: it leads too far before a stuck hand."""
+    q_ref = env._path.q_ref
+    reach = np.linalg.norm(env.observe()[0, :2])
+    q_ref[0, 0] += (LEAD + 3.0) * env.config.leash_m / reach
+    before = q_ref[0].copy()
+    result = env.step(env.hold_action())
+    assert result.refused.tolist() == [True, False]
+    assert result.failure.tolist() == ["", ""]
+    assert np.abs(env._path.q_ref[0] - before).max() < 1e-9, "the reference stands still"
 
 
 def test_pushing_down_is_bounded_by_the_leash(env):
