@@ -225,8 +225,7 @@ class AssemblyEnv:
 
     def _path_rows(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where the command path has the arms of environments ids (b,), (b A,)."""
-        arms = len(self.task.arms)
-        return (ids[:, None] * arms + np.arange(arms)).ravel()
+        return (ids[:, None] * len(self.task.arms) + np.arange(len(self.task.arms))).ravel()
 
     # ---- stepping
 
