@@ -72,7 +72,8 @@ def test_success_is_judged_by_the_last_poses(two_arms):
     """Once seated, then taken out: no success, whatever was paid before."""
     move_hands(two_arms, np.zeros(3), np.zeros(3), 1)
     state = two_arms.snapshot(np.array([0]))
-    receptacle, plate = (part_columns(state, two_arms, p) for p in ("receptacle", "plate"))
+    starts = (two_arms.model.joint(name).qposadr[0] for name in ("receptacle", "plate"))
+    receptacle, plate = (slice(start, start + 7) for start in starts)
     state.qpos[0, receptacle] = [0.6, 0.0, 0.1, 1, 0, 0, 0]
     state.qpos[0, plate] = [0.6, 0.0, 0.1075, 1, 0, 0, 0]
     two_arms.reset(None, state)
