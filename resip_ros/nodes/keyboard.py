@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
 from rclpy.node import Node
 
 POLL_S = 0.1

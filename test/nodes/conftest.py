@@ -23,7 +23,7 @@ from resip_ros.core.observation import observation_names
 from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
 from resip_ros.nodes.table import ENVIRONMENT
-from resip_ros.policy.bundle import save_base, save_addition
+from resip_ros.policy.bundle import save_addition, save_base
 from resip_ros.policy.card import BaseCard, Provenance, ResidualCard
 from resip_ros.policy.networks import ConditionalUNet, UNetSpec, build_residual_actor
 from resip_ros.policy.normalizer import Normalizer
