@@ -6,9 +6,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import rclpy
 from rclpy.signals import SignalHandlerOptions
@@ -61,8 +64,17 @@ def run(options: UpOptions, console: Console) -> RunResult:
     result = RunResult(options.task, str(options.policy), options.robot)
     # this process talks to the nodes, so it needs the same transport
     os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
-    with _ros(), Launcher(graph, options.out / "logs", result.notes.append) as launcher:
-        operator = Operator(graph, task, launcher.check)
+    with (
+        _ros(),
+        _noted_interrupts() as check_interrupt,
+        Launcher(graph, options.out / "logs", result.notes.append) as launcher,
+    ):
+
+        def check() -> None:
+            check_interrupt()
+            launcher.check()
+
+        operator = Operator(graph, task, check)
         try:
             console.print(f"starting {launcher.names()}; logs in {launcher.log_dir}")
             operator.wait_until_ready()
@@ -84,6 +96,36 @@ def _ros() -> Iterator[None]:
         yield
     finally:
         rclpy.try_shutdown()
+
+
+@contextlib.contextmanager
+def _noted_interrupts() -> Iterator[Callable[[], None]]:
+    """While entered, Ctrl-C and SIGTERM are noted; the function that is given raises then.
+
+    An exception that a handler raises inside rclpy's executor is sometimes lost there. A second
+    one ends the program at once.
+    """
+    asked = threading.Event()
+    previous = {}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            signal.default_int_handler(number, frame)
+        asked.set()
+
+    def check() -> None:
+        if asked.is_set():
+            asked.clear()  # once: what follows has to end the nodes
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        previous = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield check
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _watch_bags(directory: Path | None) -> Callable[[int], list[str]]:

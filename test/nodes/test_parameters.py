@@ -20,6 +20,7 @@ SCHEMAS = {
     "base_policy": "BasePolicyParameters",
     "residual_policy": "ResidualPolicyParameters",
     "franka_bridge": "BridgeParameters",
+    "recorder": "RecorderParameters",
 }
 
 
