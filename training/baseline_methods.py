@@ -6,6 +6,7 @@ Shape letters: N envs, D input dimension, F flattened chunk.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from rich.console import Console
 
 from resip_ros.core.errors import ConfigError
 from resip_ros.policy.bundle import save_addition, save_base
-from resip_ros.policy.card import Provenance, ResidualCard, ValueCard
+from resip_ros.policy.card import Provenance, ResidualCard, ValueCard, of_base
 from resip_ros.policy.value import ChunkValue
 from training.baseline_settings import BaselineArgs
 from training.chunk_env import ChunkEnv, ChunkHead
@@ -39,7 +40,7 @@ def build_method(args: BaselineArgs, console: Console) -> Method:
     return methods[args.method](args)
 
 
-class _ChunkMethod:
+class _ChunkMethod(ABC):
     """What the three share: the env and answers that are means."""
 
     shares = True
@@ -68,8 +69,9 @@ class _ChunkMethod:
 
         return act
 
+    @abstractmethod
     def _build_head(self, training: bool) -> ChunkHead:
-        raise NotImplementedError
+        """What the learner sees, and what its answer means."""
 
     def _per_decision(self, config: PPOConfig) -> PPOConfig:
         """Settings with the discount per chunk instead of per env step."""
@@ -97,11 +99,7 @@ class ResipC(_ChunkMethod):
         """Write a residual bundle of chunk level."""
         card, hidden = self.base.card, self.args.resip_c.hidden
         residual = ResidualCard(
-            task=card.task,
-            rate_hz=card.rate_hz,
-            observation=card.observation,
-            action=card.action,
-            base_hash=card.weights_hash,
+            **of_base(card),
             hidden=(hidden, hidden),
             alpha=self.args.alpha,
             bound=PPOTrainer.bound,
@@ -165,11 +163,7 @@ class Idql(_ChunkMethod):
             raise ConfigError(f"IDQL exports a ChunkValue, got {type(actor).__name__}")
         card = self.base.card
         value = ValueCard(
-            task=card.task,
-            rate_hz=card.rate_hz,
-            observation=card.observation,
-            action=card.action,
-            base_hash=card.weights_hash,
+            **of_base(card),
             hidden=actor.hidden,
             samples=self.args.idql.samples,
             provenance=provenance,

@@ -113,7 +113,8 @@ class ChunkEnv:
         episodes: list[EpisodeEnd] = []
         for k in range(self.head.steps):
             action = self.head.normalizer.denormalize_action(chunk[:, k])
-            action[~running] = self.env.hold_action()[~running]
+            if not running.all():
+                action[~running] = self.env.hold_action()[~running]
             result = self.env.step(action)
             hopeless = self._hopeless(result.obs)
             ended = running & (result.terminated | hopeless)

@@ -99,7 +99,7 @@ class Labelled:
     actions: list[np.ndarray]
     """(n, A) what the expert would do, SI."""
     episodes: int
-    failures: int
+    """How many there were in all."""
 
 
 class Student:
@@ -252,7 +252,6 @@ class Run:
             [np.array(seen[i]) for i in kept],
             [np.array(said[i]) for i in kept],
             args.episodes,
-            args.episodes - len(kept),
         )
 
     def _aggregate(self, labelled: Labelled) -> None:

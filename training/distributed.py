@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from resip_ros.core.errors import ConfigError
 
@@ -55,13 +56,9 @@ class Group:
         if self.size == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        flat = parameters_to_vector(gradients)
         distributed.all_reduce(flat)
-        start = 0
-        for gradient in gradients:
-            part = flat[start : start + gradient.numel()]
-            gradient.copy_(part.view_as(gradient))
-            start += gradient.numel()
+        vector_to_parameters(flat, gradients)
 
     def from_leader(self, value: float) -> float:
         """The leading process's value."""

@@ -307,9 +307,7 @@ class AssemblyEnv:
         at = measured[0].reshape(-1, 3), measured[1].reshape(-1, 3, 3)
         segment = path.step(action.reshape(-1, ACTION_DIM), q.reshape(-1, 7), at)
         q_ref, dq_ref = segment.sample(self._reference_times)
-        broken = np.any(
-            list(segment_violations(config, segment, q.reshape(-1, 7)).values()), axis=0
-        )
+        broken = np.any(list(segment_violations(config, segment, at).values()), axis=0)
         refused = refused | broken.reshape(q.shape[:2]).any(-1)
         if refused.any():
             rows = self._path_rows(np.flatnonzero(refused))

@@ -120,10 +120,6 @@ class OffPolicyTrainer:
                 )
             self.metrics = dict(self.learner.update(batch))
 
-    def act_deterministic(self, inputs: np.ndarray) -> np.ndarray:
-        """Unscaled residual (N, A) of the averaged actor."""
-        return self.learner.act_ema(inputs)
-
     def state(self) -> dict[str, Any]:
         """Everything but the replay and the envs' states."""
         with self._update_lock:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from training.ppo import Rollout
@@ -79,10 +78,6 @@ class PPOTrainer:
             step = env.step(rollout.actions[t])
             rollout.record(t, step.reward, step.terminated, step.truncated, step.bootstrap)
             self.listener.record(step, rollout.actions[t])
-
-    def act_deterministic(self, inputs: np.ndarray) -> np.ndarray:
-        """Mean answer (N, A)."""
-        return self.learner.act(inputs)
 
     def state(self) -> dict[str, Any]:
         """Everything but the envs' states."""

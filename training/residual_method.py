@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 
 from resip_ros.policy.bundle import save_addition
-from resip_ros.policy.card import Provenance, ResidualCard
+from resip_ros.policy.card import Provenance, ResidualCard, of_base
 from resip_ros.policy.runtime import residual_input
 from training.curriculum import Curriculum
 from training.distributed import Group
@@ -90,11 +90,7 @@ class ResidualMethod:
         args, base = self.args, self.base
         hidden = (args.ppo if args.algo == "ppo" else args.offpolicy).hidden
         card = ResidualCard(
-            task=args.task,
-            rate_hz=base.card.rate_hz,
-            observation=base.card.observation,
-            action=base.card.action,
-            base_hash=base.card.weights_hash,
+            **of_base(base.card),
             hidden=(hidden, hidden),
             alpha=args.alpha,
             bound=self._bound,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -13,7 +14,7 @@ from resip_ros.core.paths import models_dir
 
 
 @dataclass(frozen=True)
-class RunArgs:
+class RunArgs(ABC):
     """Steps and minutes count over all resumes, whichever ends first."""
 
     fixed: ClassVar[tuple[str, ...]] = (
@@ -91,14 +92,14 @@ class RunArgs:
         return self.num_threads or max(1, len(os.sched_getaffinity(0)) - self.learns_beside)
 
     @property
+    @abstractmethod
     def run_folder(self) -> Path:
         """Where checkpoints and logs go."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def bundle(self) -> Path:
         """Where the result goes."""
-        raise NotImplementedError
 
     def stored(self, base_hash: str) -> dict[str, Any]:
         """What a checkpoint and metrics.json keep of the settings."""

@@ -40,25 +40,25 @@ def acceleration_limit(config: ControlConfig) -> float:
     return 4.0 * config.max_joint_acceleration
 
 
-def check_segment(config: ControlConfig, segment: Segment, q: Array) -> None:
+def check_segment(config: ControlConfig, segment: Segment, measured: tuple[Array, Array]) -> None:
     """Refuse a reference (of one arm) that breaks a limit, whatever action it came from.
 
     Args:
         config: Limits.
         segment: Reference of the next step, (1, 7).
-        q: Measured joints (7,), rad.
+        measured: The TCP's position (1, 3) m and R (1, 3, 3).
 
     Raises:
         UnsafeCommand: naming every limit that is broken.
     """
-    broken = segment_violations(config, segment, q[None])
+    broken = segment_violations(config, segment, measured)
     reasons = [rule for rule, is_broken in broken.items() if is_broken[0]]
     if reasons:
         raise UnsafeCommand(f"reference refused: {'; '.join(reasons)}")
 
 
 def segment_violations(
-    config: ControlConfig, segment: Segment, q: Array
+    config: ControlConfig, segment: Segment, measured: tuple[Array, Array]
 ) -> dict[str, NDArray[np.bool_]]:
     """Which limits the references of B arms break.
 
@@ -67,7 +67,7 @@ def segment_violations(
     Args:
         config: Limits.
         segment: References of the next step, (B, 7).
-        q: Measured joints (B, 7), rad.
+        measured: The TCPs' positions (B, 3) m and R (B, 3, 3).
 
     Returns:
         Rule in words to (B,) whether it is broken.
@@ -82,7 +82,7 @@ def segment_violations(
     slack = config.workspace_overshoot_m
     box = np.asarray(config.workspace_min) - slack, np.asarray(config.workspace_max) + slack
     change = np.diff(speeds, axis=1) * config.reference_hz
-    distance, turn = _lead(segment, q)
+    distance, turn = _lead(segment, *measured)
     fastest, hardest = speed_limit(config), acceleration_limit(config)
     broken = {
         "it is not finite": ~finite,
@@ -115,8 +115,7 @@ def _leaves(values: Array, low: Array, high: Array) -> NDArray[np.bool_]:
     return np.asarray((excess > np.maximum(excess[:, :1], 0.0) + _ROUNDING).any((1, 2)))
 
 
-def _lead(segment: Segment, q: Array) -> tuple[Array, Array]:
+def _lead(segment: Segment, at: Array, at_rot: Array) -> tuple[Array, Array]:
     """How far the segments' ends are from the measured hands, (B,) m and rad."""
     pos, rot = forward(segment.q_end)
-    at, at_rot = forward(q)
     return np.linalg.norm(pos - at, axis=-1), rotation_angle(rot @ at_rot.swapaxes(-1, -2))

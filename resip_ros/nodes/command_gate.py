@@ -50,10 +50,11 @@ class CommandGate:
         """
         try:
             self._check_time(stamp_ns, now_ns)
-            check_action(self._config, action, *forward(q))
+            measured = forward(q[None])
+            check_action(self._config, action, measured[0][0], measured[1][0])
             self._path.reset(slice(None), *start)
-            segment = self._path.step(action[None], q[None])
-            check_segment(self._config, segment, q)
+            segment = self._path.step(action[None], q[None], measured)
+            check_segment(self._config, segment, measured)
         except UnsafeCommand:
             self.refused["commands"] += 1
             raise

@@ -93,8 +93,11 @@ class RecorderNode(StackNode):
         latched = topics.latched_qos()
         self.create_subscription(String, topics.POLICY_ACTIVE, self._on_active, latched)
         self.create_subscription(String, topics.EPISODE_EVENT, self._on_event, latched)
-        for service in (self._start_service, self._save_service, self._discard_service):
-            name = service.__name__.removeprefix("_").removesuffix("_service")
+        for name, service in (
+            ("start", self._start_service),
+            ("save", self._save_service),
+            ("discard", self._discard_service),
+        ):
             self.create_service(Trigger, f"~/{name}", service)  # type: ignore[arg-type]
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._look()

@@ -103,74 +103,81 @@ class BaseCard:
             raise ConfigError(str(error)) from error
 
 
-@dataclass(frozen=True)
-class ResidualCard:
-    """Card of a residual policy; only valid together with the base it was trained on."""
+@dataclass(frozen=True, kw_only=True)
+class AdditionCard:
+    """What the cards of everything that was trained on a base have in common."""
 
     task: str
     rate_hz: float
     observation: tuple[str, ...]
     action: tuple[str, ...]
     base_hash: str
-    """`weights_hash` of the base."""
+    """`weights_hash` of the base; only valid together with it."""
     hidden: tuple[int, ...]
     """Widths of the MLP's hidden layers."""
+    provenance: Provenance
+    normalizer_hash: str = ""
+    """Hash of the base's normaliser, filled in when the bundle is saved."""
+    weights_hash: str = ""
+    """SHA-256 of `weights.safetensors`, filled in when the bundle is saved."""
+    schema: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse values this package cannot run."""
+        _check_common(self)
+        if not self.hidden or min(self.hidden) < 1:
+            raise ConfigError(f"hidden needs positive widths, got {self.hidden}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualCard(AdditionCard):
+    """Card of a residual policy."""
+
     alpha: float
     """Scale of the network's output, in normalised action units (half-ranges)."""
     bound: str
     """`tanh` limits the correction to +-alpha, `none` does not."""
     relative_features: bool
     """Whether `build_relative_features` is part of the input."""
-    provenance: Provenance
     chunk_steps: int = 1
     """Steps that are corrected at once: 1, or the base's executed chunk (ResiP-C)."""
-    normalizer_hash: str = ""
-    """Hash of the base's normaliser, filled in when the bundle is saved."""
-    weights_hash: str = ""
-    """SHA-256 of `weights.safetensors`, filled in when the bundle is saved."""
     kind: str = field(default="residual")
-    schema: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
         """Refuse values this package cannot run."""
-        _check_common(self)
+        super().__post_init__()
         if not 0 < self.alpha <= 1:
             raise ConfigError(f"alpha must be in (0, 1], got {self.alpha}")
         if self.bound not in BOUNDS:
             raise ConfigError(f"bound must be one of {', '.join(BOUNDS)}, got {self.bound!r}")
-        _check_hidden(self.hidden)
         if self.chunk_steps < 1:
             raise ConfigError(f"chunk_steps must be at least 1, got {self.chunk_steps}")
 
 
-@dataclass(frozen=True)
-class ValueCard:
-    """Card of values that choose among a base's chunks; only valid together with that base."""
+@dataclass(frozen=True, kw_only=True)
+class ValueCard(AdditionCard):
+    """Card of values that choose among a base's chunks."""
 
-    task: str
-    rate_hz: float
-    observation: tuple[str, ...]
-    action: tuple[str, ...]
-    base_hash: str
-    """`weights_hash` of the base."""
-    hidden: tuple[int, ...]
-    """Widths of the MLP's hidden layers."""
     samples: int
     """Chunks among which is chosen."""
-    provenance: Provenance
-    normalizer_hash: str = ""
-    """Hash of the base's normaliser, filled in when the bundle is saved."""
-    weights_hash: str = ""
-    """SHA-256 of `weights.safetensors`, filled in when the bundle is saved."""
     kind: str = field(default="value")
-    schema: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
         """Refuse values this package cannot run."""
-        _check_common(self)
-        _check_hidden(self.hidden)
+        super().__post_init__()
         if self.samples < 1:
             raise ConfigError(f"samples must be at least 1, got {self.samples}")
+
+
+def of_base(card: BaseCard) -> dict[str, Any]:
+    """The fields of an AdditionCard that its base's card decides."""
+    return {
+        "task": card.task,
+        "rate_hz": card.rate_hz,
+        "observation": card.observation,
+        "action": card.action,
+        "base_hash": card.weights_hash,
+    }
 
 
 Card = BaseCard | ResidualCard | ValueCard
@@ -182,7 +189,7 @@ CARDS: dict[str, type[BaseCard] | type[ResidualCard] | type[ValueCard]] = {
 T = TypeVar("T")
 
 
-def _check_common(card: Card) -> None:
+def _check_common(card: BaseCard | AdditionCard) -> None:
     if card.schema != SCHEMA_VERSION:
         raise ConfigError(
             f"card schema {card.schema}, this version reads {SCHEMA_VERSION}; "
@@ -195,11 +202,6 @@ def _check_common(card: Card) -> None:
         raise ConfigError(f"rate_hz is {card.rate_hz}, task {task.name} has {task.rate_hz}")
     _check_names("observation", card.observation, observation_names(task))
     _check_names("action", card.action, action_names(task))
-
-
-def _check_hidden(hidden: tuple[int, ...]) -> None:
-    if not hidden or min(hidden) < 1:
-        raise ConfigError(f"hidden needs positive widths, got {hidden}")
 
 
 def _check_names(what: str, got: tuple[str, ...], expected: tuple[str, ...]) -> None:

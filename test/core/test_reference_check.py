@@ -31,8 +31,13 @@ def steady(speed, joint=1, start=HOME):
     return Segment(start[None], dq[None], (start + dq * STEP_S)[None], dq[None], STEP_S)
 
 
+def measured(q):
+    """Where the hand is at joints (7,)."""
+    return forward(q[None])
+
+
 def test_rest_passes(config):
-    check_segment(config, steady(0.0), HOME)
+    check_segment(config, steady(0.0), measured(HOME))
 
 
 def test_joint_range_counts_the_coasting(config):
@@ -41,16 +46,16 @@ def test_joint_range_counts_the_coasting(config):
     room = 1.0 * (STEP_S + coast)
     start = HOME.copy()
     start[6] = WIDE.joint_max[6] - room - HAIR
-    check_segment(WIDE, steady(1.0, joint=6, start=start), start)
+    check_segment(WIDE, steady(1.0, joint=6, start=start), measured(start))
     start[6] += 2 * HAIR
     with pytest.raises(UnsafeCommand, match="joints leave"):
-        check_segment(WIDE, steady(1.0, joint=6, start=start), start)
+        check_segment(WIDE, steady(1.0, joint=6, start=start), measured(start))
 
 
 def test_speed_limit():
-    check_segment(WIDE, steady(speed_limit(WIDE) - HAIR, joint=0), HOME)
+    check_segment(WIDE, steady(speed_limit(WIDE) - HAIR, joint=0), measured(HOME))
     with pytest.raises(UnsafeCommand, match="joint speed is above"):
-        check_segment(WIDE, steady(speed_limit(WIDE) + HAIR, joint=0), HOME)
+        check_segment(WIDE, steady(speed_limit(WIDE) + HAIR, joint=0), measured(HOME))
 
 
 def test_acceleration_limit():
@@ -62,10 +67,10 @@ def test_acceleration_limit():
         return Segment(q, np.zeros((1, 7)), q + end * STEP_S, end[None], STEP_S)
 
     largest = WIDE.max_joint_acceleration * STEP_S
-    check_segment(WIDE, start_at(largest), HOME)
+    check_segment(WIDE, start_at(largest), measured(HOME))
     # the first 5 ms see a little less than the peak at the very start
     with pytest.raises(UnsafeCommand, match=f"above {acceleration_limit(WIDE):.1f} rad/s"):
-        check_segment(WIDE, start_at(1.1 * largest), HOME)
+        check_segment(WIDE, start_at(1.1 * largest), measured(HOME))
 
 
 def test_workspace_is_that_of_the_hand():
@@ -74,17 +79,17 @@ def test_workspace_is_that_of_the_hand():
     sideways = np.hypot(pos[0], pos[1]) * np.sin(0.15)
     near = dataclasses.replace(WIDE, workspace_max=(0.75, sideways - 0.04, 0.6))
     with pytest.raises(UnsafeCommand, match="hand leaves"):
-        check_segment(near, steady(1.0, joint=0), HOME)
+        check_segment(near, steady(1.0, joint=0), measured(HOME))
     far = dataclasses.replace(WIDE, workspace_max=(0.75, sideways + 0.01, 0.6))
-    check_segment(far, steady(1.0, joint=0), HOME)
+    check_segment(far, steady(1.0, joint=0), measured(HOME))
 
 
 def test_an_arm_that_starts_outside_may_come_in_but_not_go_further_out():
     pos, _ = forward(HOME)
     config = dataclasses.replace(WIDE, workspace_min=(0.2, pos[1] + 0.1, 0.01))
-    check_segment(config, steady(0.5, joint=0), HOME)
+    check_segment(config, steady(0.5, joint=0), measured(HOME))
     with pytest.raises(UnsafeCommand, match="hand leaves"):
-        check_segment(config, steady(-0.5, joint=0), HOME)
+        check_segment(config, steady(-0.5, joint=0), measured(HOME))
 
 
 def test_lead_over_the_measured_hand(config):
@@ -93,12 +98,12 @@ def test_lead_over_the_measured_hand(config):
     reach = np.linalg.norm(forward(HOME)[0][:2])
     ahead = HOME.copy()
     ahead[0] = 0.98 * leash / reach
-    check_segment(config, steady(0.0, start=ahead), HOME)
+    check_segment(config, steady(0.0, start=ahead), measured(HOME))
     ahead[0] = 1.02 * leash / reach
     with pytest.raises(UnsafeCommand, match="leads the measured one"):
-        check_segment(config, steady(0.0, start=ahead), HOME)
+        check_segment(config, steady(0.0, start=ahead), measured(HOME))
 
 
 def test_not_finite():
     with pytest.raises(UnsafeCommand, match="not finite"):
-        check_segment(WIDE, steady(np.nan), HOME)
+        check_segment(WIDE, steady(np.nan), measured(HOME))

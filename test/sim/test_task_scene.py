@@ -42,3 +42,29 @@ def test_factors_scale_each_parts_own_impulse() -> None:
     assert speed["light"] == pytest.approx(0.2 / 60 / 0.1, rel=0.01)
     assert speed["heavy"] == pytest.approx(5 * speed["light"], rel=0.01)
     assert spin["heavy"] == pytest.approx(3 * spin["light"], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("task", "bounds"),
+    [
+        ("lamp", {"lamp_base": (0.006, 0.03), "bulb": (0.001, 0.02), "hood": (0.003, 0.03)}),
+        ("round_table", {"top": (0.008, 0.025), "leg": (0.001, 0.02), "foot": (0.001, 0.03)}),
+    ],
+)
+def test_impulses_move_the_parts_by_the_stated_distances(task, bounds):
+    """Low: some millimetres to 2 cm, and what is round does not roll away."""
+    low, moved = get_randomness("low"), {name: [] for name in bounds}
+    model = build_scene(task, load_control_config()).compile()
+    data, rng = mujoco.MjData(model), np.random.default_rng(0)
+    for _ in range(12):
+        mujoco.mj_resetData(model, data)
+        mujoco.mj_forward(model, data)
+        for name, (linear, angular) in get_scene(task).sample_velocities(low, rng).items():
+            rot = data.body(name).xmat.reshape(3, 3)
+            data.joint(name).qvel[:] = np.concatenate([linear, rot.T @ angular])
+        before = {name: data.joint(name).qpos[:2].copy() for name in moved}
+        mujoco.mj_step(model, data, 400)
+        for name, start in before.items():
+            moved[name].append(np.linalg.norm(data.joint(name).qpos[:2] - start))
+    for name, (least, most) in bounds.items():
+        assert least < max(moved[name]) < most

@@ -24,7 +24,6 @@ from training.baselines import main
 from training.chunk_heads import DirectChunk, PlanActor, ResidualChunk, SampledChunk
 from training.env import AssemblyEnv
 from training.evaluate import EvaluateSettings, run
-from training.residual_env import ResidualEnv
 
 UNET = UNetSpec(down_dims=(16, 32), kernel_size=3, groups=4, step_embed_dim=16)
 WHERE = {"resip_c": "residual", "ppo_c": "base", "idql": "value"}
@@ -171,7 +170,3 @@ def test_what_was_trained_on_another_base_is_refused(bases, tmp_path, short_epis
         load_policy(tmp_path)
     with pytest.raises(CheckpointMismatch, match="is a value and needs its base"):
         load_policy(tmp_path / "value")
-
-
-def test_step_level_env_has_one_env_step_per_answer():
-    assert ResidualEnv.steps_per_action == 1

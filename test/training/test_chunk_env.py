@@ -137,7 +137,7 @@ def test_ppo_learns_to_reach_the_goal_by_chunks():
     test_env, _ = make(np.linspace(-0.8, 0.4, 16))
     before = evaluate(test_env, lambda inputs: constant(0.0, len(inputs)))
     assert before.successes < 8
-    assert evaluate(test_env, trainer.act_deterministic).successes >= 14
+    assert evaluate(test_env, trainer.learner.act).successes >= 14
 
 
 def test_the_plans_noise_resumes():

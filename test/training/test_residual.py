@@ -184,7 +184,7 @@ def test_exported_residual_corrects_as_the_env_did(tiny_base, tmp_path, short_ep
     policy = AssemblyPolicy(base, residual)
     (wrapped,) = session.envs
     obs, action = wrapped.env.observe(), wrapped.base_action
-    unscaled = session.trainer.act_deterministic(wrapped.inputs)
+    unscaled = session.method.build_act(wrapped, session.trainer.actor)(wrapped.inputs)
     assert np.abs(unscaled).max() > 0
     live = policy.compute_action(action, policy.correct(obs, action))
     np.testing.assert_array_equal(wrapped.net_action(unscaled), live)

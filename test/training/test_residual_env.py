@@ -294,7 +294,7 @@ def test_offpolicy_trainer_learns_to_reach_the_goal(parallel):
     assert trainer.updates <= 0.25 * trainer.steps
     test_env, _, _ = make(np.linspace(-0.8, 0.4, 16))
     before = evaluate(test_env, lambda inputs: still(16))
-    after = evaluate(test_env, trainer.act_deterministic)
+    after = evaluate(test_env, trainer.learner.act_ema)
     assert before.successes == 0
     assert after.successes >= 14
 
@@ -327,4 +327,4 @@ def test_ppo_trainer_learns_to_reach_the_goal():
     for _ in range(25):
         trainer.advance(0.0)
     test_env, _, _ = make(np.linspace(-0.8, 0.4, 16))
-    assert evaluate(test_env, trainer.act_deterministic).successes >= 14
+    assert evaluate(test_env, trainer.learner.act).successes >= 14

@@ -6,6 +6,7 @@ Angles in rad, lengths in m, base frame, one action every 0.1 s. D is the task's
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -124,7 +125,7 @@ class ScriptedOperator:
         return target, target_rot, bool(distance < 0.004 and angle < 0.05)
 
 
-class PickingOperator(ScriptedOperator):
+class PickingOperator(ScriptedOperator, ABC):
     """An operator that begins by taking a part into its hand; "lift" follows, of the subclass."""
 
     above_m = 0.05
@@ -138,13 +139,13 @@ class PickingOperator(ScriptedOperator):
             "grasp": self._grasp,
         }
 
+    @abstractmethod
     def _grasp_pose(self, above: float) -> tuple[Array, Array]:
         """Position (3,) and R (3, 3) of the hand ``above`` m before it will close."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _holds(self) -> bool:
         """Whether the closing hand holds the part."""
-        raise NotImplementedError
 
     def _approach(self) -> tuple[Array, Array, str]:
         pos, rot, there = self._towards(*self._grasp_pose(self.above_m))
