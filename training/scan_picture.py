@@ -16,9 +16,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from resip_ros.core.geometry import Array, matrix_to_quat_wxyz
+from resip_ros.sim.cameras import look_at
 from resip_ros.sim.gl import find_backend, make_context
 from resip_ros.sim.parts import GEOM, add_mesh
-from resip_ros.sim.render import Picture, look_at
+from resip_ros.sim.render import Picture
 from resip_ros.sim.scans import read_scan
 from resip_ros.sim.simplify import read_obj
 

@@ -15,7 +15,7 @@ import numpy as np
 from resip_ros.core.config import load_control_config
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array
-from resip_ros.sim.render import get_camera
+from resip_ros.sim.cameras import get_camera
 from resip_ros.sim.scene import build_scene
 
 _CLOSE_S = 5.0

@@ -18,7 +18,8 @@ from resip_ros.core.geometry import Array
 from resip_ros.nodes import topics
 from resip_ros.nodes.node_main import BACKGROUND_NICE, StackNode, run_node
 from resip_ros.nodes.parameters import declare_parameters, parameter
-from resip_ros.sim.render import Camera, Renderer, get_camera
+from resip_ros.sim.cameras import Camera, get_camera
+from resip_ros.sim.render import Renderer
 
 START_TIMEOUT_S = 90.0
 

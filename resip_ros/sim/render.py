@@ -6,8 +6,6 @@ Off-screen and without shadows, so that it runs beside everything else on a CPU.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
@@ -15,81 +13,14 @@ from numpy.typing import NDArray
 from resip_ros.core.config import ControlConfig, load_control_config
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array, matrix_to_quat_wxyz
-from resip_ros.core.tasks import TaskSpec, get_task
-from resip_ros.sim.arm import HAND_BODY
+from resip_ros.core.images import POLICY_CAMERAS
+from resip_ros.core.tasks import get_task
+from resip_ros.sim.cameras import CAMERAS, Camera, get_camera, look_at, task_cameras
 from resip_ros.sim.gl import find_backend, make_context
 from resip_ros.sim.scene import build_scene
 from resip_ros.sim.simplify import simplify_meshes
 
 Picture = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole camera with its optical centre in the middle of the picture."""
-
-    name: str
-    height: int
-    width: int
-    fovy_deg: float
-    """Vertical opening angle, degrees."""
-    body: str
-    """Body that carries it, "world" for a fixed one."""
-    position: tuple[float, float, float]
-    """m, body frame."""
-    target: tuple[float, float, float]
-    """Point in the middle of the picture, m, body frame."""
-    up: tuple[float, float, float]
-    """Direction that points up in the picture, body frame."""
-
-    @property
-    def intrinsics(self) -> Array:
-        """Camera matrix (3, 3), pixels; square pixels, no distortion."""
-        focal = 0.5 * self.height / np.tan(0.5 * np.radians(self.fovy_deg))
-        return np.array(
-            [[focal, 0.0, 0.5 * self.width], [0.0, focal, 0.5 * self.height], [0.0, 0.0, 1.0]]
-        )
-
-
-CAMERAS: dict[str, Camera] = {
-    camera.name: camera
-    for camera in (
-        Camera("front", 240, 320, 46.0, "world", (1.10, 0.0, 0.60), (0.49, 0.0, 0.08), (0, 0, 1)),
-        Camera(
-            "wrist", 240, 320, 75.0, HAND_BODY, (0.085, 0.0, 0.035), (0.012, 0.0, 0.13), (1, 0, 0)
-        ),
-        Camera(
-            "overview", 480, 640, 42.0, "world", (1.25, -0.75, 0.80), (0.42, 0.0, 0.22), (0, 0, 1)
-        ),
-    )
-}
-
-
-_BESIDE = {
-    camera.name: camera
-    for camera in (
-        Camera("front", 240, 320, 46.0, "world", (0.60, -1.0, 0.60), (0.60, 0.0, 0.08), (0, 0, 1)),
-        Camera(
-            "overview", 480, 640, 42.0, "world", (0.62, -1.20, 0.75), (0.62, 0.0, 0.27), (0, 0, 1)
-        ),
-    )
-}
-"""The fixed cameras for arms that face each other."""
-
-
-def task_cameras(task: TaskSpec) -> dict[str, Camera]:
-    """Cameras by name where they are in a task's scene; the wrist camera is the first arm's."""
-    wrist = replace(CAMERAS["wrist"], body=task.arms[0].prefix + HAND_BODY)
-    return CAMERAS | {"wrist": wrist} | (_BESIDE if len(task.arms) > 1 else {})
-
-
-def look_at(position: Array, target: Array, up: Array) -> Array:
-    """R of a camera (3, 3): x right, y up, looking along -z (OpenGL)."""
-    back = position - target
-    back = back / np.linalg.norm(back)
-    right = np.cross(up, back)
-    right = right / np.linalg.norm(right)
-    return np.stack([right, np.cross(back, right), back], axis=1)
 
 
 class Renderer:
@@ -170,6 +101,10 @@ class Renderer:
         self.set_state(qpos, mocap_pos)
         return {name: self.draw(name) for name in cameras}
 
+    def render_policy(self, qpos: Array, mocap_pos: Array | None = None) -> dict[str, Picture]:
+        """What an image policy sees of a state: camera name to (240, 320, 3) RGB."""
+        return self.render(qpos, mocap_pos, POLICY_CAMERAS)
+
     def close(self) -> None:
         """Free the graphics memory."""
         self._context.free()
@@ -180,17 +115,6 @@ class Renderer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def get_camera(name: str) -> Camera:
-    """Camera by name.
-
-    Raises:
-        ConfigError: for an unknown name.
-    """
-    if name not in CAMERAS:
-        raise ConfigError(f"unknown camera {name!r}; cameras: {', '.join(CAMERAS)}")
-    return CAMERAS[name]
 
 
 def _add_cameras(spec: mujoco.MjSpec, cameras: dict[str, Camera]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from resip_ros.core.errors import ConfigError
-from resip_ros.sim.render import CAMERAS
+from resip_ros.sim.cameras import CAMERAS
 from training import window as program
 from training.window import find_viewer, play
 
