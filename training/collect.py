@@ -2,20 +2,23 @@
 """Collect demonstrations of a scripted operator, or successful episodes of a policy.
 
     python -m training.collect one_leg --episodes 50 --out data/one_leg.zarr
-    python -m training.collect one_leg --policy models/one_leg --episodes 999 --out data/resip.zarr
+    python -m training.collect one_leg --policy models/one_leg --episodes 999 --parts 20 \
+        --processes 2 --out data/resip.zarr
 
 Many simulations run at once; successful episodes are kept. Attempt number i of a seed starts from
 initial state i of that seed, with operator i. Episodes of a policy are what a student is distilled
-from: give them to `training.bc` (ResiP §II-D).
+from: give them to `training.bc`, or first to `training.render` for one that sees pictures (ResiP
+§II-D). Each part is kept as soon as it is whole: after Ctrl-C the same command with --resume goes on.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 import torch
@@ -25,10 +28,15 @@ from rich.progress import Progress
 from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.results import wilson_interval
 from resip_ros.policy.bundle import load_policy
-from training.dataset import build_demonstrations, write_demonstrations
+from training.collect_parts import Part, PartStore, join_parts, run_parts
+from training.dataset import write_demonstrations
 from training.demonstrators.registry import Demonstrator, make_demonstrator
 from training.env import AssemblyEnv
+from training.real_standin import standin_engine
 from training.rollout import PolicyRollout
+
+_NOT_IDENTITY = ("out", "processes", "num_threads", "resume")
+"""Settings that do not change what is collected."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,33 @@ class CollectSettings:
     """Give up after this many attempts; 0 means four times the episodes wanted."""
     policy: Path | None = None
     """Policy folder or bundle that acts instead of the operator."""
+    parts: int = 1
+    """Parts of the collection, each with attempts and noise of its own: part of what the seed
+    fixes."""
+    processes: int = 1
+    """Processes that share the parts; the result is the same for any number."""
+    resume: bool = False
+    """Keep the parts of an interrupted collection with the same settings."""
+    simulation: Literal["normal", "standin"] = "normal"
+    """Which world: the one that policies train in, or the stand-in for a real one
+    (training.real_standin)."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot be."""
+        for name in ("episodes", "envs", "parts", "processes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--{name} must be at least 1, got {getattr(self, name)}")
+        if self.parts > self.episodes:
+            raise ConfigError(f"--parts {self.parts}: only {self.episodes} episodes are wanted")
+
+    def part_episodes(self, part: int) -> int:
+        """Episodes wanted of a part."""
+        return self.episodes * (part + 1) // self.parts - self.episodes * part // self.parts
+
+    @property
+    def part_attempts(self) -> int:
+        """Attempts that a part may take; part k starts at attempt k times this."""
+        return -(-(self.max_attempts or 4 * self.episodes) // self.parts)
 
 
 class Crew(Protocol):
@@ -147,36 +182,26 @@ class _Attempt:
 
     obs: list[np.ndarray] = field(default_factory=list)
     actions: list[np.ndarray] = field(default_factory=list)
-
-
-@dataclass
-class Collection:
-    """What came out."""
-
-    observations: list[np.ndarray] = field(default_factory=list)
-    actions: list[np.ndarray] = field(default_factory=list)
-    attempts: int = 0
-    failures: dict[str, int] = field(default_factory=dict)
-    """How the other attempts ended: reason and the operator's phase."""
+    states: list[np.ndarray] = field(default_factory=list)
 
 
 def collect(
-    settings: CollectSettings, env: AssemblyEnv, crew: Crew, progress: Progress
-) -> Collection:
-    """Run attempts until enough succeeded; every started attempt is finished and counted."""
-    limit = settings.max_attempts or 4 * settings.episodes
-    bar = progress.add_task("demonstrations", total=settings.episodes)
-    out = Collection()
+    settings: CollectSettings, env: AssemblyEnv, crew: Crew, progress: Progress, part: int = 0
+) -> Part:
+    """Run a part's attempts until enough succeeded; every started attempt is finished, counted."""
+    limit, wanted = settings.part_attempts, settings.part_episodes(part)
+    bar = progress.add_task("demonstrations", total=wanted)
+    out = Part()
     running: dict[int, _Attempt] = {}
     started = 0
 
     def start(slots: list[int]) -> None:
         nonlocal started
-        room = min(limit - started, settings.episodes - len(out.actions) - len(running))
+        room = min(limit - started, wanted - len(out.actions) - len(running))
         slots = slots[: max(room, 0)]
         if not slots:
             return
-        numbers = list(range(started, started + len(slots)))
+        numbers = [part * limit + started + i for i in range(len(slots))]
         env.reset(np.array(slots), env.initial_states(numbers, settings.seed))
         for slot, number in zip(slots, numbers, strict=True):
             crew.start(slot, number)
@@ -191,9 +216,12 @@ def collect(
         action = env.hold_action()
         slots = np.array(list(running))
         action[slots] = crew.act(obs, slots)
-        for slot, attempt in running.items():
+        now = env.snapshot(slots)
+        states = np.concatenate([now.qpos, now.mocap_pos.reshape(len(slots), -1)], axis=-1)
+        for (slot, attempt), state in zip(running.items(), states, strict=True):
             attempt.obs.append(obs[slot].copy())
             attempt.actions.append(action[slot].copy())
+            attempt.states.append(state)
         result = env.step(action)
         for slot in list(running):
             attempt = running[slot]
@@ -205,6 +233,7 @@ def collect(
             if result.success[slot]:
                 out.observations.append(np.array(attempt.obs))
                 out.actions.append(np.array(attempt.actions))
+                out.states.append(np.array(attempt.states))
                 progress.advance(bar)
             else:
                 reason = str(result.failure[slot]) or ("time limit" if ended else "gave up")
@@ -214,28 +243,10 @@ def collect(
     return out
 
 
-def main() -> None:
-    """Command-line entry."""
-    settings = tyro.cli(CollectSettings, description=__doc__)
-    try:
-        run(settings)
-    except ResipError as error:
-        raise SystemExit(f"training.collect: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("training.collect: interrupted; nothing was written") from None
-
-
-def run(settings: CollectSettings) -> None:
-    """Collect, write the dataset and print the success rate."""
-    if settings.out.exists():
-        raise ConfigError(f"{settings.out} exists already; choose another --out or remove it")
-    if settings.episodes < 1 or settings.envs < 1:
-        raise ConfigError("--episodes and --envs must be at least 1")
-    began = time.monotonic()
+def collect_part(settings: CollectSettings, part: int, *, quiet: bool = False) -> Part:
+    """One part from nothing: simulations, crew, attempts."""
     torch.set_num_threads(1)
-    crew: Crew = Operators(settings.task, settings.seed)
-    if settings.policy is not None:
-        crew = PolicyCrew(settings.policy, settings.task, settings.envs, settings.seed)
+    crew = make_crew(settings, part)
     env = AssemblyEnv(
         settings.task,
         settings.envs,
@@ -243,29 +254,66 @@ def run(settings: CollectSettings) -> None:
         seed=settings.seed,
         num_threads=settings.num_threads,
         pool_size=1,
+        engine=standin_engine if settings.simulation == "standin" else "mujoco",
     )
-    with Progress() as progress:
-        result = collect(settings, env, crew, progress)
-    if not result.actions:
+    with Progress(disable=quiet) as progress:
+        return collect(settings, env, crew, progress, part)
+
+
+def make_crew(settings: CollectSettings, part: int = 0) -> Crew:
+    """Who acts in a part."""
+    if settings.policy is None:
+        return Operators(settings.task, settings.seed)
+    # a seed of its own for the noise of each part; the first has the command's
+    seed = settings.seed + part * 1_000_003
+    return PolicyCrew(settings.policy, settings.task, settings.envs, seed)
+
+
+def main() -> None:
+    """Command-line entry."""
+    try:
+        run(tyro.cli(CollectSettings, description=__doc__))
+    except ResipError as error:
+        raise SystemExit(f"training.collect: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit(
+            "training.collect: interrupted; parts that are whole are kept for --resume"
+        ) from None
+
+
+def run(settings: CollectSettings) -> None:
+    """Collect, write the dataset and print the success rate."""
+    if settings.out.exists():
+        raise ConfigError(f"{settings.out} exists already; choose another --out or remove it")
+    began = time.monotonic()
+    source = make_crew(settings).source
+    if settings.simulation != "normal":
+        source += f" in {settings.simulation}"
+    identity = {k: str(v) for k, v in asdict(settings).items() if k not in _NOT_IDENTITY}
+    store = PartStore(settings.out, identity | {"source": source}, settings.resume)
+    parts = run_parts(store, collect_part, settings, settings.parts, settings.processes)
+    attempts = sum(part.attempts for part in parts)
+    successes = sum(len(part.actions) for part in parts)
+    failures = dict(sum((Counter(part.failures) for part in parts), Counter[str]()))
+    if not successes:
+        store.remove()
         raise ResipError(
-            f"no attempt of {result.attempts} succeeded ({result.failures}); nothing was written"
+            f"no attempt of {attempts} succeeded ({failures}); nothing was written"
         )
-    data = build_demonstrations(
-        settings.task, result.observations, result.actions, source=crew.source, seed=settings.seed
-    )
+    data = join_parts(settings.task, parts, source=source, seed=settings.seed)
     write_demonstrations(settings.out, data)
-    successes, attempts = len(result.actions), result.attempts
-    lengths = [len(actions) for actions in result.actions]
+    store.remove()
+    lengths = [len(actions) for part in parts for actions in part.actions]
     summary = {
         "task": settings.task,
-        "source": crew.source,
+        "source": source,
         "randomness": settings.randomness,
         "seed": settings.seed,
         "episodes": successes,
         "attempts": attempts,
         "success_rate": successes / attempts,
         "ci95": wilson_interval(successes, attempts),
-        "failures": result.failures,
+        "failures": failures,
         "steps_mean": float(np.mean(lengths)),
         "steps_max": int(np.max(lengths)),
         "seconds": round(time.monotonic() - began, 1),

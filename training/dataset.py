@@ -3,7 +3,8 @@
 
 One group holds flat arrays `state_obs` (N, Do) and `action` (N, Da), raw SI in the base frame,
 and `episode_ends` (E,), the exclusive end of each episode. Row t pairs the observation with the
-action commanded at that moment. Attributes name the task, its rate and every dimension.
+action commanded at that moment. Attributes name the task, its rate and every dimension. Simulated
+episodes also have `sim_state` (N, nq + 3 nmocap), from which they are drawn (training.render).
 
 Shape letters: N steps, E episodes, Do observation, Da action dimension, T prediction horizon.
 """
@@ -47,6 +48,9 @@ class Demonstrations:
     source: str
     """Who demonstrated: `scripted`, `teleoperation`, ..."""
     seed: int
+    sim_state: NDArray[np.float32] | None = None
+    """(N, nq + 3 nmocap) the whole scene, for re-rendering: qpos, then mocap positions; None for
+    demonstrations that were not simulated, or before it was recorded."""
 
     def __post_init__(self) -> None:
         """Refuse content that does not fit the task's specification."""
@@ -57,10 +61,13 @@ class Demonstrations:
         ends = self.episode_ends
         if ends.ndim != 1 or len(ends) == 0 or np.any(np.diff(ends, prepend=0) <= 0):
             raise DataError(f"episode_ends must rise strictly from above 0, got {ends[:8]}")
-        for name, array, dim in (
+        checks = [
             ("state_obs", self.state_obs, len(observation_names(task))),
             ("action", self.action, len(action_names(task))),
-        ):
+        ]
+        if self.sim_state is not None:
+            checks.append(("sim_state", self.sim_state, self.sim_state.shape[-1]))
+        for name, array, dim in checks:
             if array.shape != (ends[-1], dim):
                 raise DataError(
                     f"{name} has shape {array.shape}, expected ({ends[-1]}, {dim}): one row a "
@@ -105,8 +112,12 @@ def build_demonstrations(
     *,
     source: str,
     seed: int,
+    sim_states: Sequence[NDArray[np.floating]] | None = None,
 ) -> Demonstrations:
-    """Join episodes, each observations (n, Do) and actions (n, Da), into demonstrations."""
+    """Join episodes, each observations (n, Do) and actions (n, Da), into demonstrations.
+
+    `sim_states` are their scenes, each (n, nq + 3 nmocap), if there are any.
+    """
     if not observations or len(observations) != len(actions):
         raise DataError(
             f"need equally many observation and action episodes, at least one: got "
@@ -122,6 +133,7 @@ def build_demonstrations(
         episode_ends=np.cumsum([len(obs) for obs in observations], dtype=np.int64),
         source=source,
         seed=seed,
+        sim_state=np.concatenate(sim_states).astype(np.float32) if sim_states else None,
     )
 
 
@@ -132,8 +144,10 @@ def write_demonstrations(path: Path, data: Demonstrations) -> None:
     temporary = path.with_name(f".{path.name}.new.{os.getpid()}")
     try:
         group = zarr.open_group(str(temporary), mode="w", zarr_format=3)
-        for name in ("state_obs", "action", "episode_ends"):
+        for name in ("state_obs", "action", "episode_ends", "sim_state"):
             array = getattr(data, name)
+            if array is None:
+                continue
             rows = min(len(array), _FILES_PER_ARRAY_ROWS)
             group.create_array(name, data=array, chunks=(rows, *array.shape[1:]))
         group.attrs.update(
@@ -192,9 +206,15 @@ def read_demonstrations(path: Path, task: str) -> Demonstrations:
             episode_ends=arrays["episode_ends"].astype(np.int64),
             source=str(attrs["source"]),
             seed=seed,
+            sim_state=_read_sim_state(group),
         )
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _read_sim_state(group: zarr.Group) -> NDArray[np.float32] | None:
+    item = group.get("sim_state")
+    return np.asarray(item[...], dtype=np.float32) if isinstance(item, zarr.Array) else None
 
 
 def _check_attributes(path: Path, attrs: Mapping[str, object], task_name: str) -> None:
