@@ -56,6 +56,32 @@ class NodeReport:
         return json.dumps(asdict(self))
 
 
+@dataclass(frozen=True)
+class TeleopActive:
+    """Who leads from some action on: the operator or the policy."""
+
+    active: bool
+    """Whether an operator leads."""
+    stamp_ns: int
+    """Stamp of the first action of the new leader, ns of the ROS clock."""
+
+    def to_json(self) -> str:
+        """Text of the message."""
+        return json.dumps(asdict(self))
+
+
+def parse_teleop_active(text: str) -> TeleopActive:
+    """Reads who leads.
+
+    Raises:
+        DataError: when the text does not say it.
+    """
+    found = _parse(text, TeleopActive)
+    if type(found.active) is not bool or type(found.stamp_ns) is not int:
+        raise DataError(f"TeleopActive is {text[:80]!r}; expected true or false and whole ns")
+    return found
+
+
 def parse_event(text: str) -> EpisodeEvent:
     """Reads an event.
 
