@@ -16,7 +16,6 @@ from types import TracebackType
 from resip_ros.core.errors import ResipError
 from resip_ros.nodes.node_main import PARENT_VARIABLE
 from resip_ros.nodes.table import Graph, NodeEntry, environment
-from resip_ros.nodes.topics import NAMESPACE
 
 END_TIMEOUT_S = 8.0
 LOG_LINES = 12
@@ -42,8 +41,9 @@ class RunningNode:
 
 def command_of(graph: Graph, entry: NodeEntry) -> list[str]:
     """Command line of a node."""
-    command = [sys.executable, "-m", entry.module, "--ros-args", "-r", f"__ns:=/{NAMESPACE}"]
-    command += ["--params-file", str(graph.params_file)]
+    command = [sys.executable, "-m", entry.module, "--ros-args", "-r", f"__ns:=/{graph.namespace}"]
+    for file in graph.params_files:
+        command += ["--params-file", str(file)]
     for name, value in graph.node_parameters(entry).items():
         # quoted, or an address such as 127.0 would be read as a number
         text = str(value).lower() if isinstance(value, bool) else f'"{value}"'

@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resip_ros.core.paths import config_path
+from resip_ros.core.errors import ConfigError
+from resip_ros.core.paths import config_path, models_dir, share_dir
+from resip_ros.nodes.topics import NAMESPACE
 
 SIM = "sim"
 LOOPBACK_PREFIX = "127.0"
+CHECKPOINT = "policy.checkpoint"
+CARD_FILE = "card.yaml"
 # Transports with room for pictures. One BLAS thread a process: the nodes are many, the networks
 # small.
 ENVIRONMENT = {
@@ -70,12 +74,12 @@ NODES: tuple[NodeEntry, ...] = (
     NodeEntry(
         "base_policy",
         "chunks of actions from the base policy",
-        parameters=("task", "policy.checkpoint"),
+        parameters=("task", CHECKPOINT),
     ),
     NodeEntry(
         "residual_policy",
         "correction of every step",
-        parameters=("task", "policy.checkpoint"),
+        parameters=("task", CHECKPOINT),
     ),
     NodeEntry(
         "franka_bridge",
@@ -99,6 +103,29 @@ class Graph:
     """Whether nodes that draw pictures are started."""
     record: str = ""
     """Folder for bags; empty: nothing is recorded."""
+    base_checkpoint: str = ""
+    """Policy folder or base bundle of base_policy alone; empty: that of ``policy``."""
+    residual_checkpoint: str = ""
+    """Policy folder or base bundle of residual_policy alone; empty: that of ``policy``."""
+    namespace: str = NAMESPACE
+    use_sim_time: bool | None = None
+    """Whether nodes follow /clock; None: with the simulated robot."""
+    params_file: str = ""
+    """YAML file whose values win over those of config/."""
+
+    def __post_init__(self) -> None:
+        """Refuses what could not run.
+
+        Raises:
+            ConfigError: for a name or file that does not fit.
+        """
+        if self.record and self.namespace != NAMESPACE:
+            raise ConfigError(
+                f"recordings are read in namespace {NAMESPACE!r}, got {self.namespace!r}; "
+                "record without another namespace, or use `ros2 bag record`"
+            )
+        if self.params_file and not Path(self.params_file).is_file():
+            raise ConfigError(f"params_file {self.params_file} is not a file; give a YAML file")
 
     @property
     def is_sim(self) -> bool:
@@ -111,15 +138,17 @@ class Graph:
         return {
             "task": self.task,
             "robot.address": simulated_address() if self.is_sim else self.robot,
-            "policy.checkpoint": self.policy,
+            CHECKPOINT: self.policy,
             "shadow": self.shadow,
             "record.directory": self.record,
         }
 
     @property
-    def params_file(self) -> Path:
-        """The task's YAML file."""
-        return config_path(f"{self.task}.yaml")
+    def params_files(self) -> tuple[Path, ...]:
+        """YAML files of the nodes' parameters; values of a later one win."""
+        own = share_dir() / "config" / f"{self.task}.yaml"
+        given = (Path(self.params_file),) if self.params_file else ()
+        return (config_path("graph.yaml"), *([own] if own.is_file() else []), *given)
 
     def entries(self) -> tuple[NodeEntry, ...]:
         """Nodes of this graph, in the order they are started."""
@@ -133,8 +162,35 @@ class Graph:
 
     def node_parameters(self, entry: NodeEntry) -> dict[str, str | bool]:
         """Parameters of one node beside its YAML section."""
-        own: dict[str, str | bool] = {"use_sim_time": self.is_sim}
-        return own | {name: self.parameters[name] for name in entry.parameters}
+        is_simulated = self.is_sim if self.use_sim_time is None else self.use_sim_time
+        own: dict[str, str | bool] = {"use_sim_time": is_simulated}
+        own |= {name: self.parameters[name] for name in entry.parameters}
+        checkpoints = {
+            "base_policy": self.base_checkpoint,
+            "residual_policy": self.residual_checkpoint,
+        }
+        if checkpoints.get(entry.name):
+            own[CHECKPOINT] = checkpoints[entry.name]
+        return own
+
+    def require_policy(self) -> None:
+        """Looks whether there is a policy, before a process is started.
+
+        Raises:
+            ConfigError: saying which tasks come with one, and how to get one.
+        """
+        given = {self.policy, self.base_checkpoint, self.residual_checkpoint} - {""}
+        for folder in map(Path, sorted(given)):
+            if (folder / CARD_FILE).is_file() or (folder / "base" / CARD_FILE).is_file():
+                continue
+            shipped = sorted(
+                path.parent.parent.name for path in models_dir().glob(f"*/base/{CARD_FILE}")
+            )
+            raise ConfigError(
+                f"no policy for {self.task} in {folder}; tasks that come with one: "
+                f"{', '.join(shipped)}. Train one (`python -m training.bc --help`) and give its "
+                "folder: `resip up --policy DIR`, `ros2 launch ... policy:=DIR`"
+            )
 
 
 def simulated_address() -> str:

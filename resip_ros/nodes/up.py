@@ -56,10 +56,11 @@ def run(options: UpOptions, console: Console) -> RunResult:
         ResipError: when it could not run; whatever the episodes' outcome, it returns.
     """
     task = get_task(options.task)
-    check_quickly(options.policy, task)
-    _check_out(options.out)
     record = str(options.record.resolve()) if options.record is not None else ""
     graph = Graph(options.task, options.robot, str(options.policy), options.shadow, record=record)
+    graph.require_policy()
+    check_quickly(options.policy, task)
+    _check_out(options.out)
     describe_bags = _watch_bags(options.record)
     result = RunResult(options.task, str(options.policy), options.robot)
     # this process talks to the nodes, so it needs the same transport

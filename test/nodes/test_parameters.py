@@ -8,7 +8,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from resip_ros.core.errors import ConfigError
-from resip_ros.core.paths import config_path
+from resip_ros.core.paths import share_dir
+from resip_ros.core.tasks import TASKS
 from resip_ros.nodes.parameters import declare_parameters, parameter, parameter_name
 from resip_ros.nodes.table import NODES
 
@@ -78,11 +79,18 @@ def test_only_live_parameters_may_be_set_and_only_in_range(graph):
     assert [outcome.successful for outcome in outcomes] == [True, False, False, False]
 
 
+FILES = ("graph.yaml", *(f"{task}.yaml" for task in TASKS))
+"""Of these, every task's own may be missing."""
+
+
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("entry", NODES, ids=lambda e: e.name)
-def test_yaml_and_table_name_only_known_parameters(entry):
+def test_yaml_and_table_name_only_known_parameters(entry, name):
     schema = getattr(importlib.import_module(entry.module), SCHEMAS[entry.name])
     known = {parameter_name(spec) for spec in fields(schema)}
-    document = yaml.safe_load(config_path("one_leg.yaml").read_text())
-    section = document.get(f"/fr3/{entry.name}", {}).get("ros__parameters", {})
+    file = share_dir() / "config" / name
+    document = yaml.safe_load(file.read_text()) if file.is_file() else {}
+    section = document.get(f"/**/{entry.name}", {}).get("ros__parameters", {})
     assert set(section) | set(entry.parameters) <= known
     assert all(spec.metadata["description"] for spec in fields(schema))
+    assert set(document) <= {f"/**/{other.name}" for other in NODES}

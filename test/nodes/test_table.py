@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 import importlib
 import importlib.metadata
-import runpy
-import sys
-import types
 
 import pytest
 
-from resip_ros.core.paths import share_dir
+from resip_ros.core.errors import ConfigError
+from resip_ros.core.paths import models_dir, share_dir
 from resip_ros.nodes.table import ENVIRONMENT, NODES, Graph, environment, simulated_address
 
 
@@ -57,43 +55,41 @@ def test_each_ros_domain_has_its_own_simulated_robot(monkeypatch):
     assert simulated_address() == "127.0.42.1"
 
 
-class Recorded:
-    """Stands for classes of launch and launch_ros, which no wheel brings: keeps its arguments."""
-
-    def __init__(self, *args, **kwargs):
-        self.args, self.kwargs = args, kwargs
-
-    def perform(self, context):
-        return context[self.args[0]]
+def test_each_policy_node_may_run_a_checkpoint_of_its_own():
+    graph = Graph("one_leg", "sim", "both", residual_checkpoint="corrector")
+    parameters = {entry.name: graph.node_parameters(entry) for entry in graph.entries()}
+    assert parameters["base_policy"]["policy.checkpoint"] == "both"
+    assert parameters["residual_policy"]["policy.checkpoint"] == "corrector"
 
 
-@pytest.fixture
-def launch_file(monkeypatch):
-    """The launch file, loaded with recorders in place of the launch packages."""
-    for module, classes in {
-        "launch": ("LaunchContext", "LaunchDescription"),
-        "launch.actions": ("DeclareLaunchArgument", "OpaqueFunction"),
-        "launch.substitutions": ("LaunchConfiguration",),
-        "launch_ros": (),
-        "launch_ros.actions": ("Node",),
-    }.items():
-        stand_in = types.ModuleType(module)
-        for name in classes:
-            setattr(stand_in, name, type(name, (Recorded,), {}))
-        monkeypatch.setitem(sys.modules, module, stand_in)
-    return runpy.run_path(str(share_dir() / "launch" / "one_leg.launch.py"))
+def test_values_of_the_users_file_come_last(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("")
+    shared, *_, last = Graph("one_leg", "sim", "", params_file=str(own)).params_files
+    assert shared == share_dir() / "config" / "graph.yaml"
+    assert last == own
+    with pytest.raises(ConfigError, match="none.yaml is not a file"):
+        Graph("one_leg", "sim", "", params_file=str(tmp_path / "none.yaml"))
 
 
-@pytest.mark.parametrize("robot", ["sim", "172.16.0.2"])
-def test_launch_file_starts_the_nodes_of_the_table(launch_file, robot):
-    (*declared, start) = launch_file["generate_launch_description"]().args[0]
-    assert all(argument.kwargs["description"] for argument in declared)
-    values = {argument.args[0]: argument.kwargs["default_value"] for argument in declared}
-    nodes = start.kwargs["function"](values | {"robot": robot})
-    graph = Graph("one_leg", robot, values["policy"])
-    assert [n.kwargs["executable"] for n in nodes] == [e.name for e in graph.entries()]
-    for node, entry in zip(nodes, graph.entries(), strict=True):
-        assert node.kwargs["parameters"] == [values["params_file"], graph.node_parameters(entry)]
+def test_the_clock_may_be_chosen():
+    def follows(robot, choice):
+        graph = Graph("one_leg", robot, "", use_sim_time=choice)
+        return {graph.node_parameters(entry)["use_sim_time"] for entry in graph.entries()}
+
+    assert follows("sim", None) == follows("172.16.0.2", True) == {True}
+    assert follows("172.16.0.2", None) == follows("sim", False) == {False}
+
+
+def test_recordings_need_the_namespace_in_which_they_are_read():
+    with pytest.raises(ConfigError, match="'cell_2'.*ros2 bag record"):
+        Graph("one_leg", "sim", "", record="demos", namespace="cell_2")
+
+
+def test_a_task_without_a_policy_is_told_what_to_do():
+    Graph("one_leg", "sim", str(models_dir() / "one_leg" / "base")).require_policy()
+    with pytest.raises(ConfigError, match="lamp.*one_leg, peg_in_hole.*training.bc.*--policy"):
+        Graph("lamp", "sim", str(models_dir() / "lamp")).require_policy()
 
 
 @pytest.mark.parametrize("name", list(ENVIRONMENT))

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lamp graph: `ros2 launch resip_ros lamp.launch.py --show-args`."""
+
+from resip_ros.nodes.launch_graph import LaunchDescription, describe_graph
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Arguments and nodes."""
+    return describe_graph("lamp")
