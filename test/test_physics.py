@@ -10,7 +10,7 @@ import pytest
 from resip_ros.core.config import load_control_config
 from resip_ros.core.geometry import matrix_to_quat_wxyz, rotvec_to_matrix
 from resip_ros.core.tasks import TASKS
-from resip_ros.sim.scene import TRAINING_TIMESTEP_S, build_scene, set_physics_options
+from resip_ros.sim.scene import build_scene, set_physics_options
 from resip_ros.sim.task_scene import get_scene
 
 CONFIG = load_control_config()
@@ -49,8 +49,9 @@ class Shot:
 
     def __init__(self, task: str, part: str, pos: list[float], turn: list[float]) -> None:
         spec = mujoco.MjSpec()
-        set_physics_options(spec, TRAINING_TIMESTEP_S)
-        get_scene(task).add(spec, TRAINING_TIMESTEP_S)
+        scene = get_scene(task)
+        set_physics_options(spec, scene.timestep_s)
+        scene.add(spec, scene.timestep_s)
         self.model = spec.compile()
         self.data = mujoco.MjData(self.model)
         self.body = self.model.body(part).id
@@ -111,7 +112,7 @@ def test_a_part_shot_at_something_is_stopped_by_it(shot: str) -> None:
     """
     task, part, target, pos, turn, direction = SHOTS[shot]
     overlap, closer = Shot(task, part, pos, turn).fire(direction, target)
-    assert 1e-5 < overlap < 1.1 * SPEED * TRAINING_TIMESTEP_S
+    assert 1e-5 < overlap < 1.1 * SPEED * get_scene(task).timestep_s
     assert closer < 0.02, f"through the middle of the {target}"
 
 

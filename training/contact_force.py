@@ -13,8 +13,8 @@ from resip_ros.core.geometry import Array
 from resip_ros.core.kinematics import torque_to_wrench
 
 FILTER_S = 0.02
-BLOCK = 5
-"""The filter takes the mean of so many physics steps at once."""
+BLOCK_S = 0.01
+"""The filter takes the mean of so much time at once."""
 
 
 def filter_torque(before: Array, torque: Array, timestep: float) -> Array:
@@ -29,8 +29,9 @@ def filter_torque(before: Array, torque: Array, timestep: float) -> Array:
     Returns:
         Filtered torques (N, B, A, 7) after each block.
     """
-    share = 1.0 - (1.0 - timestep / FILTER_S) ** BLOCK
-    starts = np.arange(0, torque.shape[1], BLOCK)
+    steps = round(BLOCK_S / timestep)
+    share = 1.0 - (1.0 - timestep / FILTER_S) ** steps
+    starts = np.arange(0, torque.shape[1], steps)
     counts = np.diff(np.append(starts, torque.shape[1]))
     means = np.add.reduceat(torque, starts, axis=1) / counts[:, None, None]
     filtered = np.empty_like(means)

@@ -28,7 +28,7 @@ from resip_ros.core.geometry import (
     rotvec_to_matrix,
 )
 from resip_ros.core.tasks import AssembledPair, get_task, goal_poses
-from resip_ros.sim.scene import TRAINING_TIMESTEP_S, set_physics_options
+from resip_ros.sim.scene import set_physics_options
 from resip_ros.sim.task_scene import get_scene
 
 BESIDE_M = 0.002
@@ -87,10 +87,11 @@ class Rest:
 def build_bench(task_name: str) -> mujoco.MjModel:
     """A task's scene without the arm."""
     spec = mujoco.MjSpec()
-    set_physics_options(spec, TRAINING_TIMESTEP_S)
+    scene = get_scene(task_name)
+    set_physics_options(spec, scene.timestep_s)
     # a sleeping part has no contacts to look at
     spec.option.enableflags &= ~int(mujoco.mjtEnableBit.mjENBL_SLEEP)
-    get_scene(task_name).add(spec, TRAINING_TIMESTEP_S)
+    scene.add(spec, scene.timestep_s)
     return spec.compile()
 
 

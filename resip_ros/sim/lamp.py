@@ -40,7 +40,7 @@ from resip_ros.sim.parts import (
     wedge_ring_meshes,
 )
 from resip_ros.sim.round_table import STUD_TURN_RAD
-from resip_ros.sim.task_scene import Scatter, TaskScene
+from resip_ros.sim.task_scene import COARSE_TIMESTEP_S, Scatter, TaskScene
 
 THREAD = Thread()
 BASE_RADIUS_M = 0.04235
@@ -233,5 +233,6 @@ SCENE = TaskScene(
     add=add_lamp,
     nominal_poses=nominal_poses,
     scatter=_scatter(),
+    timestep_s=COARSE_TIMESTEP_S,
     fixture_pos=FIXTURE_NOMINAL,
 )

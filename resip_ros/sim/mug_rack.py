@@ -36,7 +36,7 @@ from resip_ros.sim.parts import (
     add_mesh,
     contact_settings,
 )
-from resip_ros.sim.task_scene import Scatter, TaskScene
+from resip_ros.sim.task_scene import COARSE_TIMESTEP_S, Scatter, TaskScene
 
 MUG_RADIUS_M = 0.038
 """Of the middle of the wall; at the middle of each of the 12 flat faces."""
@@ -127,7 +127,11 @@ def rack_scene(mug: Mug, add_mug: Callable[[mujoco.MjSpec, float], None]) -> Tas
         }
 
     return TaskScene(
-        add=add, nominal_poses=nominal_poses, scatter=_scatter(mug), fixture_pos=FIXTURE_NOMINAL
+        add=add,
+        nominal_poses=nominal_poses,
+        scatter=_scatter(mug),
+        timestep_s=COARSE_TIMESTEP_S,
+        fixture_pos=FIXTURE_NOMINAL,
     )
 
 

@@ -27,7 +27,7 @@ from resip_ros.sim.parts import (
     male_thread_meshes,
     wedge_ring_meshes,
 )
-from resip_ros.sim.task_scene import Scatter, TaskScene
+from resip_ros.sim.task_scene import COARSE_TIMESTEP_S, Scatter, TaskScene
 
 THREAD = Thread()
 TOP_HALF_M = 0.08125
@@ -203,5 +203,6 @@ SCENE = TaskScene(
     add=add_one_leg,
     nominal_poses=nominal_poses,
     scatter=_scatter(),
+    timestep_s=COARSE_TIMESTEP_S,
     fixture_pos=FIXTURE_NOMINAL,
 )

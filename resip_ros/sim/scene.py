@@ -12,8 +12,6 @@ from resip_ros.sim.arm import build_arms_spec
 from resip_ros.sim.parts import contact_settings
 from resip_ros.sim.task_scene import get_scene
 
-TRAINING_TIMESTEP_S = 0.002
-
 
 def set_physics_options(spec: mujoco.MjSpec, timestep: float) -> None:
     """Solver settings for fine contact (figures: docs/architecture.md)."""
@@ -36,7 +34,7 @@ def build_scene(
     task_name: str,
     config: ControlConfig,
     *,
-    timestep: float = TRAINING_TIMESTEP_S,
+    timestep: float | None = None,
     visual: bool = False,
 ) -> mujoco.MjSpec:
     """Spec of a task's scene.
@@ -44,10 +42,11 @@ def build_scene(
     Args:
         task_name: A task of core.tasks.
         config: Control numbers (gains and gripper become actuators).
-        timestep: Physics step, s; contact stiffness follows it.
+        timestep: Physics step, s, by default the task's; contact stiffness follows it.
         visual: Keep the arms' visual meshes, for rendering.
     """
     scene, task = get_scene(task_name), get_task(task_name)
+    timestep = scene.timestep_s if timestep is None else timestep
     spec = build_arms_spec(config, task.arms, visual=visual)
     set_physics_options(spec, timestep)
     scene.add(spec, timestep)

@@ -18,6 +18,11 @@ from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array, rotation_z
 from resip_ros.core.tasks import TASKS, get_task, load_task_module
 
+FINE_TIMESTEP_S = 0.002
+"""Physics step of tasks with tenths of a millimetre of play, s; right for every task."""
+COARSE_TIMESTEP_S = 1.0 / 300.0
+"""Physics step of tasks with millimetres of play, s: the largest at which threads catch, hold and
+stop what is shot at them (docs/physics.md)."""
 IMPULSE_S = 1.0 / 60.0
 """One simulation refresh of the reference, for which the scattering forces act."""
 
@@ -87,6 +92,8 @@ class TaskScene:
     """Of every part."""
     spread: Mapping[str, Spread] = field(default_factory=dict[str, Spread])
     """Of parts that are not put down exactly at their nominal pose."""
+    timestep_s: float = FINE_TIMESTEP_S
+    """Physics step in training, s; a policy step is a multiple of it."""
     fixture_pos: Array | None = None
     """(3,) nominal position of the fixture, a mocap body, m."""
     parts_low: Array = field(default_factory=lambda: np.array([0.25, -0.36, 0.0]))

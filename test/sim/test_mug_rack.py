@@ -37,7 +37,7 @@ from resip_ros.sim.mug_rack import (
     rack_scene,
     rough_goals,
 )
-from resip_ros.sim.scene import TRAINING_TIMESTEP_S, build_scene, set_physics_options
+from resip_ros.sim.scene import build_scene, set_physics_options
 
 CONFIG = load_control_config()
 PAIR = MUG_RACK.pairs[0]
@@ -49,8 +49,8 @@ HALF_TURN = np.diag([-1.0, -1.0, 1.0])
 def bench() -> mujoco.MjModel:
     """The task's bench without the arm."""
     spec = mujoco.MjSpec()
-    set_physics_options(spec, TRAINING_TIMESTEP_S)
-    SCENE.add(spec, TRAINING_TIMESTEP_S)
+    set_physics_options(spec, SCENE.timestep_s)
+    SCENE.add(spec, SCENE.timestep_s)
     return spec.compile()
 
 
@@ -268,7 +268,7 @@ def test_a_mug_of_another_name_is_refused():
         spec.worldbody.add_body(name="cup").add_freejoint(name="cup")
 
     with pytest.raises(ConfigError, match='expected a body "mug"'):
-        rack_scene(OUR_MUG, add).add(mujoco.MjSpec(), TRAINING_TIMESTEP_S)
+        rack_scene(OUR_MUG, add).add(mujoco.MjSpec(), SCENE.timestep_s)
 
 
 def test_rough_goals_put_the_valleys_into_the_middle_of_another_mugs_hole():

@@ -25,7 +25,7 @@ from resip_ros.sim.peg_in_hole import (
     PEG_NOMINAL,
     SCENE,
 )
-from resip_ros.sim.scene import TRAINING_TIMESTEP_S, build_scene, set_physics_options
+from resip_ros.sim.scene import build_scene, set_physics_options
 from resip_ros.sim.task_scene import get_scene
 
 CONFIG = load_control_config()
@@ -45,8 +45,8 @@ class Outcome:
 def bench_spec() -> mujoco.MjSpec:
     """The task's bench without the arm."""
     spec = mujoco.MjSpec()
-    set_physics_options(spec, TRAINING_TIMESTEP_S)
-    SCENE.add(spec, TRAINING_TIMESTEP_S)
+    set_physics_options(spec, SCENE.timestep_s)
+    SCENE.add(spec, SCENE.timestep_s)
     return spec
 
 

@@ -17,7 +17,8 @@ from resip_ros.core.errors import ConfigError
 from resip_ros.sim.arm import BIT_BENCH, BIT_ROBOT, BIT_TOP
 from resip_ros.sim.parts import add_bench
 from resip_ros.sim.scans import PART_FILE, add_scan, hash_file, read_scan
-from resip_ros.sim.scene import TRAINING_TIMESTEP_S, set_physics_options
+from resip_ros.sim.scene import set_physics_options
+from resip_ros.sim.task_scene import FINE_TIMESTEP_S
 
 # lower and upper corner of the boxes, m
 BOXES = (((0.0, 0.0, 0.0), (0.04, 0.02, 0.02)), ((0.0, 0.0, 0.02), (0.02, 0.02, 0.06)))
@@ -56,9 +57,9 @@ def folder(tmp_path: Path) -> Path:
 
 def bench_with(folder: Path, **options: Any) -> mujoco.MjModel:
     spec = mujoco.MjSpec()
-    set_physics_options(spec, TRAINING_TIMESTEP_S)
-    add_bench(spec, TRAINING_TIMESTEP_S)
-    add_scan(spec, "part", folder, TRAINING_TIMESTEP_S, **options)
+    set_physics_options(spec, FINE_TIMESTEP_S)
+    add_bench(spec, FINE_TIMESTEP_S)
+    add_scan(spec, "part", folder, FINE_TIMESTEP_S, **options)
     return spec.compile()
 
 
@@ -93,10 +94,10 @@ def test_the_pieces_carry_the_part_on_the_bench_and_the_visual_mesh_touches_noth
 def test_where_the_visual_mesh_alone_is_there_is_nothing_to_touch(folder):
     """A ball falls through the notch of the L onto its foot."""
     spec = mujoco.MjSpec()
-    set_physics_options(spec, TRAINING_TIMESTEP_S)
-    add_bench(spec, TRAINING_TIMESTEP_S)
+    set_physics_options(spec, FINE_TIMESTEP_S)
+    add_bench(spec, FINE_TIMESTEP_S)
     meets = {"contype": BIT_TOP, "conaffinity": BIT_ROBOT | BIT_BENCH}
-    add_scan(spec, "part", folder, TRAINING_TIMESTEP_S, friction=0.3, **meets)
+    add_scan(spec, "part", folder, FINE_TIMESTEP_S, friction=0.3, **meets)
     ball = spec.worldbody.add_body(name="ball", pos=[0.03, 0.01, 0.05])
     ball.add_freejoint(name="ball")
     ball.add_geom(size=[0.005, 0, 0], mass=0.001, contype=0, conaffinity=BIT_TOP)

@@ -10,7 +10,8 @@ from resip_ros.core.diffik import solve_joint_target
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.kinematics import JOINT_NAMES, forward
 from resip_ros.core.tasks import ONE_LEG
-from resip_ros.sim.scene import TRAINING_TIMESTEP_S, build_scene
+from resip_ros.sim.scene import build_scene
+from resip_ros.sim.task_scene import get_scene
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_base_frame_is_the_world_frame(model, rng):
 
 def test_contact_stiffness_follows_the_step():
     config = load_control_config()
-    for timestep in (TRAINING_TIMESTEP_S, 0.001):
+    for timestep in (get_scene("one_leg").timestep_s, 0.001):
         model = build_scene("one_leg", config, timestep=timestep).compile()
         assert model.opt.timestep == timestep
         for name in ("bench", "leg1_body", "left_finger_pad", "slab0"):

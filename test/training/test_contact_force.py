@@ -6,7 +6,7 @@ import pytest
 
 from resip_ros.core.config import load_control_config
 from resip_ros.core.kinematics import jacobian
-from training.contact_force import BLOCK, FILTER_S, filter_torque, hand_force
+from training.contact_force import BLOCK_S, FILTER_S, filter_torque, hand_force
 
 
 def test_a_step_of_torque_rises_with_the_filters_time_constant():
@@ -14,7 +14,7 @@ def test_a_step_of_torque_rises_with_the_filters_time_constant():
     torque[1] = -3.0
     rising = filter_torque(np.zeros((2, 1, 7)), torque, 0.002)
     assert rising.shape == (2, 10, 1, 7)
-    time_s = 0.002 * BLOCK * np.arange(1, 11)
+    time_s = BLOCK_S * np.arange(1, 11)
     np.testing.assert_allclose(rising[0, :, 0, 3], 1 - np.exp(-time_s / FILTER_S), atol=0.025)
     np.testing.assert_allclose(rising[1], -3.0 * rising[0])
 
@@ -22,7 +22,7 @@ def test_a_step_of_torque_rises_with_the_filters_time_constant():
 def test_blocks_are_means_and_the_last_may_be_shorter(rng):
     before, torque = rng.normal(size=(3, 2, 7)), rng.normal(size=(3, 12, 2, 7))
     filtered = filter_torque(before, torque, 0.002)
-    expected, share = before, 1 - 0.9**BLOCK
+    expected, share = before, 1 - 0.9**5
     for i, block in enumerate((slice(0, 5), slice(5, 10), slice(10, 12))):
         expected = expected + share * (torque[:, block].mean(1) - expected)
         np.testing.assert_allclose(filtered[:, i], expected, rtol=0, atol=1e-14)
