@@ -24,3 +24,7 @@ class CheckpointMismatch(ResipError):
 
 class UnsafeCommand(ResipError):
     """A command that must not reach the arm."""
+
+
+class CameraError(ResipError):
+    """A camera cannot be opened or gives no pictures."""
