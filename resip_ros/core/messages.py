@@ -67,8 +67,11 @@ def decode_chunk(message: Any, rate_hz: float) -> ActionChunk:
     Raises:
         UnsafeCommand: for wrong names, lengths, times, or values that are not finite.
     """
-    actions = _decode_points(message, rate_hz)
-    return ActionChunk(stamp_to_ns(message.header.stamp), actions, rate_hz)
+    step_ns = period_ns(rate_hz)
+    first_ns = stamp_to_ns(message.points[0].time_from_start) if message.points else step_ns
+    begin_step = max(0, first_ns // step_ns - 1)
+    actions = _decode_points(message, rate_hz, begin_step)
+    return ActionChunk(stamp_to_ns(message.header.stamp), actions, rate_hz, begin_step)
 
 
 def decode_action_message(message: Any, rate_hz: float) -> tuple[int, Array]:
@@ -85,8 +88,14 @@ def decode_action_message(message: Any, rate_hz: float) -> tuple[int, Array]:
     return stamp_to_ns(message.header.stamp), actions[0]
 
 
-def _decode_points(message: Any, rate_hz: float) -> Array:
-    """Checked positions of a JointTrajectory of actions, (Ta, 10)."""
+def _decode_points(message: Any, rate_hz: float, begin_step: int = 0) -> Array:
+    """Checked positions of a JointTrajectory of actions, (Ta, 10).
+
+    Args:
+        message: The trajectory.
+        rate_hz: Policy steps per second.
+        begin_step: Steps between its stamp and its first action.
+    """
     if tuple(message.joint_names) != ACTION_NAMES:
         raise UnsafeCommand(
             f"action message names {list(message.joint_names)}; expected {list(ACTION_NAMES)}"
@@ -104,7 +113,7 @@ def _decode_points(message: Any, rate_hz: float) -> Array:
                 f"action message point {step} has {len(point.positions)} values; "
                 f"expected {ACTION_DIM}"
             )
-        expected = (step + 1) * period_ns(rate_hz)
+        expected = (begin_step + step + 1) * period_ns(rate_hz)
         if stamp_to_ns(point.time_from_start) != expected:
             raise UnsafeCommand(
                 f"action message point {step} is for {stamp_to_ns(point.time_from_start)} ns "

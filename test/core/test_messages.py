@@ -71,6 +71,19 @@ def reframe(m):
     m.header.frame_id = "world"
 
 
+def test_a_chunk_says_when_it_begins():
+    actions = np.random.default_rng(1).normal(size=(8, 10))
+    message = Msg(header=new_header())
+    messages.fill_chunk_inplace(message, ActionChunk(500_000_000, actions, 10.0, 2), new_point)
+    assert messages.stamp_to_ns(message.points[0].time_from_start) == 300_000_000
+    back = messages.decode_chunk(message, 10.0)
+    assert (back.stamp_ns, back.begin_step) == (500_000_000, 2)
+    np.testing.assert_array_equal(back.actions, actions)
+    message.points = message.points[:1]
+    with pytest.raises(UnsafeCommand, match="expected 100000000"):
+        messages.decode_action_message(message, 10.0)
+
+
 @pytest.mark.parametrize("damage", [rename, shorten, poison, empty, retime, reframe])
 def test_damaged_chunk_is_unsafe(damage):
     _, message = encoded_chunk()
