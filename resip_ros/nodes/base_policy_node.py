@@ -18,14 +18,15 @@ from resip_ros.core.errors import DataError
 from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
 from resip_ros.nodes.episode import EpisodeSwitch
-from resip_ros.nodes.node_main import POLICY_NICE, StackNode, run_node
+from resip_ros.nodes.lifecycle import ManagedNode, ManagedParameters
+from resip_ros.nodes.node_main import POLICY_NICE, run_node
 from resip_ros.nodes.observation_input import Observation, ObservationInput
 from resip_ros.nodes.parameters import declare_parameters, parameter
 from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot
 
 
 @dataclass(frozen=True)
-class BasePolicyParameters:
+class BasePolicyParameters(ManagedParameters):
     """ROS parameters of the base policy."""
 
     task: str = parameter("one_leg", "task that the policy was trained for")
@@ -52,7 +53,7 @@ class Job:
     reset_seed: int | None
 
 
-class BasePolicyNode(StackNode):
+class BasePolicyNode(ManagedNode):
     """Predicts on the step after ~/start and then whenever its last chunk has run out."""
 
     def __init__(self, **kwargs: object) -> None:
@@ -60,7 +61,6 @@ class BasePolicyNode(StackNode):
         self.parameters = declare_parameters(self, BasePolicyParameters)
         self._slot: PolicySlot | None = None
         self._worker: threading.Thread | None = None
-        self._jobs: queue.Queue[Job | None] = queue.Queue(maxsize=1)
 
     def configure(self) -> None:
         """Loads the policy, then subscribes.
@@ -70,15 +70,18 @@ class BasePolicyNode(StackNode):
             ConfigError: for an unknown task.
         """
         self._task = get_task(self.parameters.task)
-        self._slot = PolicySlot(self, self._task, self.parameters.checkpoint)
+        self._slot = PolicySlot(self, self._task)
+        self._jobs: queue.Queue[Job | None] = queue.Queue(maxsize=1)
         self._next_tick = 0
         self._reset_seed: int | None = None
         self._latencies_ms: list[float] = []
         self._counts = {"chunks": 0, "busy": 0}
-        self._chunks = self.create_publisher(
+        self._chunks = self.create_lifecycle_publisher(
             JointTrajectory, topics.ACTION_CHUNK, topics.stream_qos()
         )
-        self._reports = self.create_publisher(String, topics.EPISODE_REPORT, topics.latched_qos())
+        self._reports = self.create_lifecycle_publisher(
+            String, topics.EPISODE_REPORT, topics.latched_qos()
+        )
         self._worker = threading.Thread(target=self._infer, daemon=True, name="inference")
         self._worker.start()
         self._switch = EpisodeSwitch(self, on_start=self._start, on_stop=self._report)
@@ -90,6 +93,15 @@ class BasePolicyNode(StackNode):
             parts_max_age_s=self.parameters.parts_max_age_s,
         )
 
+    def activate(self) -> None:
+        """Tells which policy will act."""
+        assert self._slot is not None
+        self._slot.announce()
+
+    def deactivate(self) -> None:
+        """Leaves a running episode: without chunks the bridge holds the arm."""
+        self._switch.end()
+
     def close(self) -> None:
         """Ends the inference thread after the chunk in progress."""
         if self._worker is not None and self._worker.is_alive():
@@ -97,6 +109,7 @@ class BasePolicyNode(StackNode):
             self._worker.join()
         if self._slot is not None:
             self._slot.close()
+        self._worker = self._slot = None
 
     def _start(self, _: int) -> None:
         self._next_tick = 0
@@ -126,10 +139,11 @@ class BasePolicyNode(StackNode):
 
     def _infer(self) -> None:
         """Inference thread: one chunk a job; policies change only here, between two."""
-        assert self._slot is not None
+        slot = self._slot
+        assert slot is not None
         while (job := self._jobs.get()) is not None:
-            changed = self._slot.take_pending()
-            policy = self._slot.policy.base
+            changed = slot.take_pending()
+            policy = slot.policy.base
             if job.reset_seed is not None or changed:
                 policy.reset(job.reset_seed or 0)
             try:

@@ -5,25 +5,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rclpy.node import Node
 from std_msgs.msg import String
+from std_srvs.srv import SetBool
 
 from resip_ros.core import events
 from resip_ros.core.chunking import NS_PER_S
 from resip_ros.core.errors import DataError
 from resip_ros.nodes import topics
+from resip_ros.nodes.lifecycle import ManagedNode
 
 # events are kept for nodes that join later; a start from long ago must not move the arm
 MAX_AGE_NS = 2 * NS_PER_S
 
 
 class EpisodeSwitch:
-    """Follows the bridge's started and stopped events."""
+    """Follows the bridge's started and stopped events while its node is active and enabled.
+
+    Whoever was inactive or disabled at a start waits for the next one.
+    """
 
     def __init__(
-        self, node: Node, on_start: Callable[[int], None], on_stop: Callable[[], None]
+        self, node: ManagedNode, on_start: Callable[[int], None], on_stop: Callable[[], None]
     ) -> None:
-        """Subscribes.
+        """Subscribes, and offers ~/enable.
 
         Args:
             node: Owner of the subscription.
@@ -31,8 +35,10 @@ class EpisodeSwitch:
             on_stop: Called when a running episode ends, also by a fault.
         """
         self.is_running = False
+        self.is_enabled = True
         self._node = node
         self._on_start, self._on_stop = on_start, on_stop
+        node.create_service(SetBool, "~/enable", self._enable)
         node.create_subscription(
             String, topics.EPISODE_EVENT, self._on_event, topics.latched_qos()
         )
@@ -45,8 +51,23 @@ class EpisodeSwitch:
             return
         age_ns = self._node.get_clock().now().nanoseconds - event.stamp_ns
         if event.kind == events.STARTED and age_ns < MAX_AGE_NS:
-            self._on_start(event.stamp_ns)
-            self.is_running = True
-        elif event.kind in (events.STOPPED, events.FAULT) and self.is_running:
+            if self.is_enabled and self._node.is_active:
+                self._on_start(event.stamp_ns)
+                self.is_running = True
+        elif event.kind in (events.STOPPED, events.FAULT):
+            self.end()
+
+    def end(self) -> None:
+        """Takes no more part in an episode that runs."""
+        if self.is_running:
             self.is_running = False
             self._on_stop()
+
+    def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Output on or off; on again acts from the next start."""
+        self.is_enabled = request.data
+        if not request.data:
+            self.end()
+        response.success = True
+        response.message = "acts from the next ~/start on" if request.data else "publishes nothing"
+        return response

@@ -21,7 +21,8 @@ from resip_ros.core.config import load_control_config
 from resip_ros.core.errors import ResipError, UnsafeCommand
 from resip_ros.nodes import topics
 from resip_ros.nodes.command_gate import CommandGate
-from resip_ros.nodes.node_main import StackNode, run_node
+from resip_ros.nodes.lifecycle import ManagedNode, ManagedParameters
+from resip_ros.nodes.node_main import run_node
 from resip_ros.nodes.parameters import declare_parameters, parameter
 from resip_ros.nodes.state_publisher import StatePublisher
 from resip_ros.robot.arm import ArmState, FrankaArm, Phase
@@ -38,7 +39,7 @@ LOST_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True)
-class BridgeParameters:
+class BridgeParameters(ManagedParameters):
     """ROS parameters of the bridge."""
 
     robot_address: str = parameter(
@@ -50,7 +51,7 @@ class BridgeParameters:
     shadow: bool = parameter(False, "gate and count commands, but never move the arm")
 
 
-class FrankaBridgeNode(StackNode):
+class FrankaBridgeNode(ManagedNode):
     """State out at 100 Hz, actions in at 10 Hz; motion only between ~/start and ~/stop."""
 
     def __init__(self, **kwargs: object) -> None:
@@ -60,6 +61,8 @@ class FrankaBridgeNode(StackNode):
         self._gripper: GripperWorker | None = None
         self._supervisor: Supervisor | None = None
         self._closing = threading.Event()
+        self._following = False
+        self._homing: threading.Thread | None = None
         self._threads: list[threading.Thread] = []
 
     def configure(self) -> None:
@@ -72,6 +75,7 @@ class FrankaBridgeNode(StackNode):
         path = self.parameters.control_config
         self.config = load_control_config(Path(path) if path else None)
         self._is_sim = bool(self.get_parameter("use_sim_time").value)
+        self._closing = threading.Event()
         address = self.parameters.robot_address
         self._supervisor = Supervisor(self.config.supervisor_timeout_s)
         self._arm = FrankaArm(self.config, address, self._supervisor)
@@ -79,7 +83,6 @@ class FrankaBridgeNode(StackNode):
         self._connect(self._arm.connect)
         self._connect(self._gripper.connect)
         self._gate = CommandGate(self.config)
-        self._following = False
         self._last_refusal = ""
         self._latencies_ms: list[float] = []
         self._counts = {"commands": 0, "refused": 0, "held": 0}
@@ -105,13 +108,22 @@ class FrankaBridgeNode(StackNode):
                     raise
                 time.sleep(0.3)
 
+    def deactivate(self) -> None:
+        """Takes no more commands and holds; then gives control back to the robot."""
+        arm = self._require_arm()
+        following, self._following = self._following, False
+        with contextlib.suppress(RobotUnavailable):
+            arm.hold()
+        if following:
+            self._report()
+            self._emit(events.STOPPED, "the bridge was deactivated")
+        if self._homing is not None:
+            self._homing.join(HOME_TIMEOUT_S)
+        arm.stop()
+
     def close(self) -> None:
-        """Takes no more commands and holds, ends all else, then stops: the last command."""
-        self._following = False
+        """Ends all threads, then the connections; an arm that is still led is stopped last."""
         self._closing.set()
-        if self._arm is not None:
-            with contextlib.suppress(RobotUnavailable):
-                self._arm.hold()
         for thread in self._threads:
             thread.join(HOME_TIMEOUT_S)
         if self._gripper is not None:
@@ -122,18 +134,21 @@ class FrankaBridgeNode(StackNode):
             self._supervisor.close()
             gap_ms = 1e3 * self._supervisor.longest_gap_s
             self.get_logger().info(f"longest gap between signs of life: {gap_ms:.0f} ms")
+        self._arm = self._gripper = self._supervisor = None
 
     def _open_topics(self) -> None:
-        self._events = self.create_publisher(String, topics.EPISODE_EVENT, topics.latched_qos())
-        self._reports = self.create_publisher(String, topics.EPISODE_REPORT, topics.latched_qos())
+        create = self.create_lifecycle_publisher
+        self._events = create(String, topics.EPISODE_EVENT, topics.latched_qos())
+        self._reports = create(String, topics.EPISODE_REPORT, topics.latched_qos())
         self.create_subscription(
             JointTrajectory, topics.NET_ACTION, self._on_action, topics.stream_qos()
         )
 
-    def _spawn(self, target: Callable[[], None]) -> None:
+    def _spawn(self, target: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=target, daemon=True, name=target.__name__)
         self._threads = [t for t in self._threads if t.is_alive()] + [thread]
         thread.start()
+        return thread
 
     def _answer(
         self, handler: Callable[[], str]
@@ -170,6 +185,7 @@ class FrankaBridgeNode(StackNode):
 
     def _start(self) -> str:
         arm = self._require_arm()
+        self.require_active()
         self._require_one_publisher()
         self._gate.reset()
         self._last_refusal = ""
@@ -190,6 +206,7 @@ class FrankaBridgeNode(StackNode):
 
     def _home(self) -> str:
         arm = self._require_arm()
+        self.require_active()
         self._following = False
         if self.parameters.shadow:
             self._emit(events.HOMED, "shadow: the arm stays")
@@ -198,7 +215,7 @@ class FrankaBridgeNode(StackNode):
             arm.start_tracking()
         if arm.phase is Phase.FOLLOWING:
             arm.hold()
-        self._spawn(self._go_home)
+        self._homing = self._spawn(self._go_home)
         return "homing; episode/event tells when it is done"
 
     def _go_home(self) -> None:

@@ -48,7 +48,15 @@ class StackNode(Node):
 
     @abstractmethod
     def close(self) -> None:
-        """Refuses new work, ends its threads, and leaves the arm safe. Called once."""
+        """Refuses new work and ends its threads. Called once for every ``configure``."""
+
+    def begin(self) -> None:
+        """What a process does with its node before it spins."""
+        self.configure()
+
+    def end(self) -> None:
+        """What it does when it has spun."""
+        self.close()
 
 
 def spin_until(node: StackNode, stop: threading.Event) -> None:
@@ -72,7 +80,7 @@ def spin_until(node: StackNode, stop: threading.Event) -> None:
 
 
 def run_node(make_node: Callable[[], StackNode], nice: int = 0) -> int:
-    """Main function of a node's command: configure, spin, close.
+    """Main function of a node's command: begin, spin, end.
 
     Args:
         make_node: Makes the node, after ROS has been initialised.
@@ -101,7 +109,7 @@ def run_node(make_node: Callable[[], StackNode], nice: int = 0) -> int:
     node: StackNode | None = None
     try:
         node = make_node()
-        node.configure()
+        node.begin()
         configured.set()
         # a full collection over what the imports left takes 80 ms, most of a policy step
         gc.collect()
@@ -116,6 +124,6 @@ def run_node(make_node: Callable[[], StackNode], nice: int = 0) -> int:
     finally:
         configured.set()
         if node is not None:
-            node.close()
+            node.end()
             node.destroy_node()
         rclpy.try_shutdown()

@@ -112,15 +112,13 @@ class PolicySlot:
         self,
         node: Node,
         task: TaskSpec,
-        path: str,
         accept: Callable[[AssemblyPolicy], None] = lambda policy: None,
     ) -> None:
         """Loads the first policy, then listens to the parameter.
 
         Args:
-            node: Owner of parameter policy.checkpoint.
+            node: Owner of parameter policy.checkpoint: policy folder or base bundle.
             task: What policies must be for.
-            path: Policy folder or base bundle.
             accept: Raises CheckpointMismatch for a policy that this node cannot take now.
 
         Raises:
@@ -135,9 +133,8 @@ class PolicySlot:
         self._lock = threading.Lock()
         self._pending: tuple[str, AssemblyPolicy] | None = None
         self._loading: threading.Thread | None = None
-        self.path = path
-        self.policy = self._load(path)
-        self._announce()
+        self.path = str(node.get_parameter(CHECKPOINT).value)
+        self.policy = self._load(self.path)
         node.add_on_set_parameters_callback(self._validate)
         node.add_post_set_parameters_callback(self._request)
 
@@ -157,10 +154,16 @@ class PolicySlot:
             self._refuse(pending[0], error)
             return False
         self.path, self.policy = pending
-        self._announce()
+        self.announce()
         return True
 
     def close(self) -> None:
+        """Waits for a load in progress; the parameter is then only a value for the next slot."""
+        self.wait()
+        self._node.remove_on_set_parameters_callback(self._validate)
+        self._node.remove_post_set_parameters_callback(self._request)
+
+    def wait(self) -> None:
         """Waits for a load in progress."""
         if self._loading is not None:
             self._loading.join()
@@ -177,7 +180,8 @@ class PolicySlot:
         self._accept(policy)
         return policy
 
-    def _announce(self) -> None:
+    def announce(self) -> None:
+        """Tells everybody which policy is active."""
         residual = self.policy.residual
         active = ActivePolicy(
             node=self._node.get_name(),
@@ -201,7 +205,7 @@ class PolicySlot:
         for parameter in parameters:
             if parameter.name != CHECKPOINT or parameter.value == self.path:
                 continue
-            self.close()
+            self.wait()
             self._loading = threading.Thread(
                 target=self._load_pending, args=(str(parameter.value),), daemon=True
             )

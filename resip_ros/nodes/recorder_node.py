@@ -31,7 +31,8 @@ from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
 from resip_ros.nodes.graph_topics import GraphTopics
 from resip_ros.nodes.keyboard import Keyboard
-from resip_ros.nodes.node_main import StackNode, run_node
+from resip_ros.nodes.lifecycle import ManagedNode, ManagedParameters
+from resip_ros.nodes.node_main import run_node
 from resip_ros.nodes.node_parameters import NodeParameters
 from resip_ros.nodes.parameters import declare_parameters, parameter
 from resip_ros.nodes.success import SuccessWatch
@@ -44,7 +45,7 @@ MAX_AGE_S = 10.0
 
 
 @dataclass(frozen=True)
-class RecorderParameters:
+class RecorderParameters(ManagedParameters):
     """ROS parameters of the recorder."""
 
     directory: str = parameter("", "folder for the bags", name="record.directory")
@@ -60,7 +61,7 @@ class RecorderParameters:
     )
 
 
-class RecorderNode(StackNode):
+class RecorderNode(ManagedNode):
     """Callbacks hand messages to the writing thread; the clock of receipt is the system's."""
 
     def __init__(self, has_keys: bool = False, **kwargs: object) -> None:
@@ -113,16 +114,25 @@ class RecorderNode(StackNode):
                 },
             )
 
-    def close(self) -> None:
+    def deactivate(self) -> None:
         """Saves an episode in progress."""
-        if self._recorder is not None:
+        self._save_late()
+        if self._recorder is not None and self._recorder.episode is not None:
             self._label("the recorder was ended")
+            self._recorder.episode.problems.append("the recorder ended before the episode")
+            self._tell(self._recorder.save().result())
+
+    def close(self) -> None:
+        """Ends the writing thread, after an episode in progress."""
+        if self._recorder is not None:
             self._recorder.close()
+        self._recorder = None
 
     # ---- messages ----
 
     def _take(self, topic: Topic, data: bytes) -> None:
-        assert self._recorder is not None
+        if self._recorder is None or not self.is_active:
+            return
         # in order of receipt, even when the system's clock is set back
         self._log_ns = max(self._log_ns, self._receipt.now().nanoseconds)
         self._recorder.take(topic, self._log_ns, data)
@@ -143,7 +153,7 @@ class RecorderNode(StackNode):
     # ---- episodes ----
 
     def _on_event(self, message: String) -> None:
-        if not self.parameters.follow_episodes:
+        if not self.parameters.follow_episodes or not self.is_active:
             return
         try:
             event = events.parse_event(message.data)
@@ -176,8 +186,10 @@ class RecorderNode(StackNode):
 
         Raises:
             ConfigError: when one is being recorded, or the disk is nearly full.
+            UnsafeCommand: when the node is not active.
         """
         assert self._recorder is not None
+        self.require_active()
         self._save_late()
         self._success.reset()
         episode = Episode(

@@ -18,7 +18,8 @@ from resip_ros.core.geometry import Array
 from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
 from resip_ros.nodes.episode import EpisodeSwitch
-from resip_ros.nodes.node_main import POLICY_NICE, StackNode, run_node
+from resip_ros.nodes.lifecycle import ManagedNode, ManagedParameters
+from resip_ros.nodes.node_main import POLICY_NICE, run_node
 from resip_ros.nodes.observation_input import Observation, ObservationInput
 from resip_ros.nodes.parameters import declare_parameters, parameter
 from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot, parse_active
@@ -28,7 +29,7 @@ BASE_NODE = "base_policy"
 
 
 @dataclass(frozen=True)
-class ResidualPolicyParameters:
+class ResidualPolicyParameters(ManagedParameters):
     """ROS parameters of the residual policy."""
 
     task: str = parameter("one_leg", "task that the policy was trained for")
@@ -69,7 +70,7 @@ def compute_net_action(
     return net, net - base_action
 
 
-class ResidualPolicyNode(StackNode):
+class ResidualPolicyNode(ManagedNode):
     """Acts once a step: at once when a chunk covers the step, else when the chunk arrives."""
 
     def __init__(self, **kwargs: object) -> None:
@@ -90,12 +91,13 @@ class ResidualPolicyNode(StackNode):
         self._waiting: tuple[int, float] | None = None
         self._latencies_ms: list[float] = []
         self._counts = {"ticks": 0, "late": 0}
-        self._slot = PolicySlot(self, self._task, self.parameters.checkpoint, self._check_base)
+        self._slot = PolicySlot(self, self._task, self._check_base)
         qos = topics.stream_qos()
-        self._net = self.create_publisher(JointTrajectory, topics.NET_ACTION, qos)
-        self._correction = self.create_publisher(JointTrajectory, topics.CORRECTION, qos)
-        self._base = self.create_publisher(JointTrajectory, topics.BASE_ACTION, qos)
-        self._reports = self.create_publisher(String, topics.EPISODE_REPORT, topics.latched_qos())
+        create = self.create_lifecycle_publisher
+        self._net = create(JointTrajectory, topics.NET_ACTION, qos)
+        self._correction = create(JointTrajectory, topics.CORRECTION, qos)
+        self._base = create(JointTrajectory, topics.BASE_ACTION, qos)
+        self._reports = create(String, topics.EPISODE_REPORT, topics.latched_qos())
         self.create_subscription(
             String, topics.POLICY_ACTIVE, self._on_active, topics.latched_qos()
         )
@@ -109,10 +111,20 @@ class ResidualPolicyNode(StackNode):
             parts_max_age_s=self.parameters.parts_max_age_s,
         )
 
+    def activate(self) -> None:
+        """Tells which policy will act."""
+        assert self._slot is not None
+        self._slot.announce()
+
+    def deactivate(self) -> None:
+        """Leaves a running episode: without actions the bridge holds the arm."""
+        self._switch.end()
+
     def close(self) -> None:
         """Waits for a policy that is being loaded."""
         if self._slot is not None:
             self._slot.close()
+        self._slot = None
 
     def _start(self, stamp_ns: int) -> None:
         # the first chunk may overtake the event that asked for it; others are of the past, or

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
-from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from resip_ros.core import messages
 from resip_ros.core.geometry import matrix_to_quat_xyzw
 from resip_ros.core.kinematics import forward, tcp_velocity
 from resip_ros.nodes import topics
+from resip_ros.nodes.lifecycle import ManagedNode
 from resip_ros.robot.arm import ArmState
 
 # policies build their observation from the joints; pose, twist and wrench are for people
@@ -21,15 +21,15 @@ VIEWS_EVERY = 2
 class StatePublisher:
     """Publishers of everything that the bridge measures."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: ManagedNode) -> None:
         """Args: node: Owner of the publishers."""
         self._count = 0
         qos = topics.stream_qos()
-        self._joints = node.create_publisher(JointState, topics.JOINT_STATES, qos)
-        self._pose = node.create_publisher(PoseStamped, topics.CURRENT_POSE, qos)
-        self._twist = node.create_publisher(TwistStamped, topics.CURRENT_TWIST, qos)
-        self._wrench = node.create_publisher(WrenchStamped, topics.EXTERNAL_WRENCH, qos)
-        self._width = node.create_publisher(JointState, topics.GRIPPER_STATE, qos)
+        self._joints = node.create_lifecycle_publisher(JointState, topics.JOINT_STATES, qos)
+        self._pose = node.create_lifecycle_publisher(PoseStamped, topics.CURRENT_POSE, qos)
+        self._twist = node.create_lifecycle_publisher(TwistStamped, topics.CURRENT_TWIST, qos)
+        self._wrench = node.create_lifecycle_publisher(WrenchStamped, topics.EXTERNAL_WRENCH, qos)
+        self._width = node.create_lifecycle_publisher(JointState, topics.GRIPPER_STATE, qos)
 
     def publish(self, stamp_ns: int, state: ArmState, width_m: float) -> None:
         """Publishes one reading: joints each time, what derives from them every other time.

@@ -22,6 +22,7 @@ from resip_ros.core.kinematics import forward
 from resip_ros.core.observation import observation_names
 from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
+from resip_ros.nodes.node_main import StackNode
 from resip_ros.nodes.table import ENVIRONMENT
 from resip_ros.policy.bundle import save_addition, save_base
 from resip_ros.policy.card import BaseCard, Provenance, ResidualCard
@@ -119,8 +120,8 @@ def graph(ros_domain_id: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Graph
     yield graph
     for node in graph.nodes:
         graph.executor.remove_node(node)
-        if hasattr(node, "close"):
-            node.close()
+        if isinstance(node, StackNode):
+            node.end()
         node.destroy_node()
     graph.executor.shutdown()
     rclpy.shutdown()

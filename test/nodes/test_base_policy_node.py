@@ -49,7 +49,7 @@ class Listener:
 def node(graph, policies):
     node = BasePolicyNode(parameter_overrides=[Parameter(CHECKPOINT, value=str(policies[0]))])
     graph.add(node)
-    node.configure()
+    node.begin()
     return node
 
 

@@ -72,7 +72,7 @@ def bridge(graph, calls, monkeypatch):
     monkeypatch.setattr(module, "GripperWorker", lambda *_: noting(Gripper, "gripper"))
     monkeypatch.setattr(module, "Supervisor", lambda *_: noting(Recorder, "supervisor"))
     bridge = graph.add(module.FrankaBridgeNode())
-    bridge.configure()
+    bridge.begin()
     return bridge
 
 
@@ -147,6 +147,6 @@ def test_the_stop_is_the_last_command(graph, calls, policy):
     """Holds before it waits for anything; the supervisor watches to the end."""
     assert policy.start().success
     calls["arm"].clear()
-    policy.bridge.close()
-    assert calls["arm"] == ["hold"]
+    policy.bridge.end()
+    assert calls["arm"] == ["hold", "stop"]
     assert calls["order"] == ["gripper closed", "arm closed", "supervisor closed"]

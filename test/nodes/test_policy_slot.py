@@ -27,7 +27,7 @@ TASK = get_task("one_leg")
 def slot(graph, policies):
     node = graph.add(Node("policy"))
     node.declare_parameter(CHECKPOINT, str(policies[0]), ParameterDescriptor())
-    slot = PolicySlot(node, TASK, str(policies[0]))
+    slot = PolicySlot(node, TASK)
     yield slot, node, graph
     slot.close()
 
@@ -40,7 +40,7 @@ def test_swap_happens_when_taken(slot, policies):
     slot, node, _ = slot
     first = slot.policy
     assert request(node, policies[1]).successful
-    slot.close()
+    slot.wait()
     assert slot.policy is first
     assert slot.take_pending()
     assert slot.path == str(policies[1])
@@ -65,7 +65,7 @@ def test_truncated_weights_are_reverted_and_the_old_policy_stays(slot, policies,
     weights = bad / "base" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     assert request(node, bad).successful, "the cards alone look right"
-    slot.close()
+    slot.wait()
     assert not slot.take_pending()
     assert slot.policy is first
     assert node.get_parameter(CHECKPOINT).value == slot.path
@@ -78,13 +78,14 @@ def test_residual_of_another_base_is_refused(policies, tmp_path, slot):
     shutil.rmtree(mixed / "residual")
     shutil.copytree(policies[1] / "residual", mixed / "residual")
     assert request(node, mixed).successful
-    slot.close()
+    slot.wait()
     assert not slot.take_pending()
     assert node.get_parameter(CHECKPOINT).value == slot.path
 
 
 def test_active_policy_is_published(slot):
     slot, _, graph = slot
+    slot.announce()
     seen = []
     listener = graph.add(Node("listener"))
     listener.create_subscription(

@@ -127,7 +127,7 @@ class Bench:
 def make_recorder(graph, tmp_path):
     def make(**more):
         recorder = graph.add(RecorderNode(parameter_overrides=overrides(tmp_path, **more)))
-        recorder.configure()
+        recorder.begin()
         return recorder
 
     return make
@@ -199,7 +199,7 @@ def test_missing_streams_are_said_at_the_start(graph, make_recorder, tmp_path):
     answer = call(graph, recorder, "start")
     assert answer.success
     assert "WARNING: nobody published joint_states, parts/top/pose" in answer.message
-    recorder.close()
+    recorder.end()
     (bag,) = bags_in(tmp_path)
     assert load_episode(bag).success is None
 
@@ -243,7 +243,7 @@ def test_keys_are_carried_out_on_the_node_s_thread(graph):
 def test_no_folder_is_refused(graph):
     recorder = graph.add(RecorderNode())
     with pytest.raises(ConfigError, match="record.directory"):
-        recorder.configure()
+        recorder.begin()
 
 
 def test_names_in_bags_are_the_graph_s():

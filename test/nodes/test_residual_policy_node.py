@@ -58,7 +58,7 @@ def node(graph, policies):
         parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()]
     )
     graph.add(node)
-    node.configure()
+    node.begin()
     return node
 
 
@@ -174,4 +174,4 @@ def test_a_bad_first_policy_ends_the_node(graph, tmp_path):
         ResidualPolicyNode(parameter_overrides=[Parameter(CHECKPOINT, value=str(tmp_path))])
     )
     with pytest.raises(CheckpointMismatch, match="no policy bundle"):
-        node.configure()
+        node.begin()
