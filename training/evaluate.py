@@ -50,6 +50,8 @@ class EvaluateSettings:
     """Simulations side by side; with the seed it fixes the result."""
     num_threads: int = 2
     """CPU threads for physics."""
+    plan_delay: int = 0
+    """Steps that each plan is made before its first action, as where inference takes that long."""
     engine: Literal["mujoco", "warp"] = "mujoco"
     """What steps the simulations: MuJoCo on CPU threads, or MuJoCo Warp on a GPU."""
     json: Path | None = None
@@ -83,11 +85,16 @@ class Evaluation:
 
 
 def evaluate(
-    policy: AssemblyPolicy, env: AssemblyEnv, episodes: int, seed: int, progress: Progress
+    policy: AssemblyPolicy,
+    env: AssemblyEnv,
+    episodes: int,
+    seed: int,
+    progress: Progress,
+    plan_delay: int = 0,
 ) -> Evaluation:
     """Run episodes 0..episodes-1; every one is counted, however it ends."""
     bar = progress.add_task("episodes", total=episodes)
-    rollout = PolicyRollout(policy, env.num_envs, seed)
+    rollout = PolicyRollout(policy, env.num_envs, seed, plan_delay)
     states = env.initial_states(list(range(episodes)), seed)
     out = Evaluation()
     slots = np.arange(min(env.num_envs, episodes))
@@ -150,6 +157,7 @@ def summarise(settings: EvaluateSettings, out: Evaluation, seconds: float) -> di
         "seed": settings.seed,
         "envs": settings.envs,
         "engine": settings.engine,
+        "plan_delay": settings.plan_delay,
         "env_steps_per_s": round(out.env_steps / seconds, 1),
         "failure_stages": dict(Counter(episode.stage for episode in failed)),
         "failure_reasons": dict(Counter(episode.reason for episode in failed)),
@@ -191,7 +199,9 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
     )
     began = time.monotonic()
     with Progress() as progress:
-        out = evaluate(policy, env, settings.episodes, settings.seed, progress)
+        out = evaluate(
+            policy, env, settings.episodes, settings.seed, progress, settings.plan_delay
+        )
     figures = summarise(settings, out, time.monotonic() - began)
     print(json.dumps({k: v for k, v in figures.items() if k != "episodes"}, indent=1))
     if settings.json is not None:

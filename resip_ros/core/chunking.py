@@ -44,6 +44,15 @@ def tick_start_ns(tick: int, rate_hz: float) -> int:
 Ticks = int | NDArray[np.int64]
 
 
+def greatest_delay(action_steps: int, horizon: int) -> int:
+    """Most steps that a plan of so many steps can be asked for before its chunk is used.
+
+    Every executed action is one that was predicted, and no chunk is planned before its
+    predecessor begins.
+    """
+    return min(action_steps, horizon - action_steps)
+
+
 def is_plan_due(tick: Ticks, end_tick: Ticks, delay: int) -> bool | NDArray[np.bool_]:
     """Whether to plan from the observation of a step.
 

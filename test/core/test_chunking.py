@@ -6,6 +6,7 @@ from resip_ros.core.chunking import (
     MAX_BEGIN_STEP,
     ActionChunk,
     ChunkSequence,
+    greatest_delay,
     is_plan_due,
     period_ns,
     splice,
@@ -99,6 +100,12 @@ def test_a_plan_is_due_so_many_steps_before_the_end():
 )
 def test_only_executed_steps_are_left_out(observed, end_tick, ready, begin, left_out):
     assert splice(observed, end_tick, ready) == (begin, left_out)
+
+
+def test_a_delay_needs_predicted_steps():
+    assert greatest_delay(8, 32) == 8
+    assert greatest_delay(8, 12) == 4
+    assert greatest_delay(8, 8) == 0
 
 
 def test_splice_takes_arrays():

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from resip_ros.core.errors import ConfigError
 from resip_ros.policy.bundle import load_policy
 from training.rollout import PolicyRollout
 
@@ -66,3 +67,35 @@ def test_same_seed_same_actions(policy, obs):
     one, two, other = (PolicyRollout(policy, 3, seed=s).act(obs, ids) for s in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
     assert np.abs(one - other).max() > 1e-3
+
+
+@pytest.mark.parametrize("delay", [1, 2, 7])
+def test_a_delayed_plan_leaves_out_what_was_executed_meanwhile(policy, obs, delay):
+    """The second chunk is step `delay` and on of a plan made `delay` steps before it."""
+    rollout, ids = PolicyRollout(policy, 3, seed=4, plan_delay=delay), np.arange(3)
+    generator = torch.Generator().manual_seed(4)
+    first = policy.base.predict_chunk(obs, generator)
+    second = policy.base.predict_chunk(obs + 0.01, generator)
+    for step in range(8):
+        seen = obs + 0.01 * (step == 8 - delay)
+        np.testing.assert_array_equal(rollout.act(seen, ids), _expected(policy, first, step))
+    for step in range(8):
+        expected = _expected(policy, second, delay + step)
+        np.testing.assert_array_equal(rollout.act(obs, ids), expected)
+
+
+def test_the_first_plan_after_a_restart_starts_in_full(policy, obs):
+    rollout, ids = PolicyRollout(policy, 3, seed=4, plan_delay=2), np.arange(3)
+    generator = torch.Generator().manual_seed(4)
+    policy.base.predict_chunk(obs, generator)
+    for _ in range(3):
+        rollout.act(obs, ids)
+    rollout.restart(ids)
+    fresh = policy.base.predict_chunk(obs, generator)
+    np.testing.assert_array_equal(rollout.act(obs, ids), _expected(policy, fresh, 0))
+
+
+@pytest.mark.parametrize("delay", [-1, 9])
+def test_a_delay_beyond_the_plan_is_refused(policy, delay):
+    with pytest.raises(ConfigError, match="plan delay"):
+        PolicyRollout(policy, 3, seed=4, plan_delay=delay)
