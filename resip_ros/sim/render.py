@@ -6,6 +6,8 @@ Off-screen and without shadows, so that it runs beside everything else on a CPU.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +28,18 @@ Picture = NDArray[np.uint8]
 class Renderer:
     """Draws states of a task's scene. Make and use it in one thread: OpenGL is bound to it."""
 
-    def __init__(self, task_name: str, config: ControlConfig | None = None) -> None:
+    def __init__(
+        self,
+        task_name: str,
+        config: ControlConfig | None = None,
+        prepare: Callable[[mujoco.MjSpec], None] | None = None,
+    ) -> None:
         """Build the scene with the arm's visual meshes; takes about a second.
 
         Args:
             task_name: A task of core.tasks.
             config: Control numbers; by default config/robots/fr3.yaml.
+            prepare: Adds to the scene what only pictures need, before it is compiled.
 
         Raises:
             NoRenderingError: when neither EGL nor OSMesa works here.
@@ -41,15 +49,17 @@ class Renderer:
         simplify_meshes(spec)
         _add_cameras(spec, task_cameras(get_task(task_name)))
         _add_light(spec)
+        if prepare is not None:
+            prepare(spec)
         self.model = spec.compile()
         self._data = mujoco.MjData(self.model)
         width = max(camera.width for camera in CAMERAS.values())
         height = max(camera.height for camera in CAMERAS.values())
         self._gl = make_context(backend, width, height)
         self._gl.make_current()
-        self._scene = mujoco.MjvScene(self.model, maxgeom=2000)
+        self.scene = mujoco.MjvScene(self.model, maxgeom=2000)
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
-            self._scene.flags[flag] = False
+            self.scene.flags[flag] = False
         self._option = mujoco.MjvOption()
         # group 3 holds the collision shapes behind the meshes
         self._option.geomgroup[3] = 0
@@ -85,10 +95,10 @@ class Renderer:
             None,
             view,
             mujoco.mjtCatBit.mjCAT_ALL,
-            self._scene,
+            self.scene,
         )
         size = mujoco.MjrRect(0, 0, camera.width, camera.height)
-        mujoco.mjr_render(size, self._scene, self._context)
+        mujoco.mjr_render(size, self.scene, self._context)
         picture = np.empty((camera.height, camera.width, 3), dtype=np.uint8)
         mujoco.mjr_readPixels(picture, None, size, self._context)
         # OpenGL counts rows from below
