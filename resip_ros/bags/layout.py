@@ -28,6 +28,7 @@ NET_ACTION = f"{NAMESPACE}/residual_policy/action"
 BASE_ACTION = f"{NAMESPACE}/residual_policy/base_action"
 EPISODE_EVENT = f"{NAMESPACE}/episode/event"
 POLICY_ACTIVE = f"{NAMESPACE}/policy/active"
+TELEOP_ACTIVE = f"{NAMESPACE}/teleop/active"
 
 METADATA = "metadata.yaml"
 SIDECAR = "episode.yaml"

@@ -23,6 +23,7 @@ from resip_ros.nodes.node_main import POLICY_NICE, run_node
 from resip_ros.nodes.observation_input import Observation, ObservationInput
 from resip_ros.nodes.parameters import declare_parameters, parameter
 from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot, parse_active
+from resip_ros.nodes.teleop.relay import TeleopRelay
 from resip_ros.policy.runtime import AssemblyPolicy
 
 BASE_NODE = "base_policy"
@@ -103,6 +104,9 @@ class ResidualPolicyNode(ManagedNode):
         )
         self.create_subscription(JointTrajectory, topics.ACTION_CHUNK, self._on_chunk, qos)
         self._switch = EpisodeSwitch(self, on_start=self._start, on_stop=self._report)
+        self._relay = TeleopRelay(
+            self, self._task.rate_hz, self._pass_on, lambda: self._switch.is_running
+        )
         self._input = ObservationInput(
             self,
             self._task,
@@ -132,6 +136,7 @@ class ResidualPolicyNode(ManagedNode):
         step_ns = period_ns(self._task.rate_hz)
         if self._chunk is not None and abs(self._chunk.stamp_ns - stamp_ns) > 2 * step_ns:
             self._chunk = None
+        self._relay.reset(stamp_ns)
         self._waiting = None
         self._latencies_ms = []
         self._counts = dict.fromkeys(self._counts, 0)
@@ -178,12 +183,16 @@ class ResidualPolicyNode(ManagedNode):
             self.get_logger().warning("chunk dropped: it is not newer than the present one")
             return
         self._chunk = chunk
+        self._relay.chunk(chunk.stamp_ns)
         assert self._slot is not None
         self._slot.take_pending()
         self._try_act()
 
-    def _on_step(self, tick: int, _: Observation) -> None:
+    def _on_step(self, tick: int, observation: Observation) -> None:
         if not self._switch.is_running:
+            return
+        if not self._relay.step(observation.stamp_ns):
+            self._waiting = None
             return
         if self._waiting is not None:
             self._counts["late"] += 1
@@ -204,6 +213,8 @@ class ResidualPolicyNode(ManagedNode):
         try:
             self._check_base(self._slot.policy)
             observation = self._input.latest()
+            if not self._relay.policy_acts(observation.stamp_ns):
+                return
             _, base_action = self._chunk.at(start_ns)
             net, correction = compute_net_action(
                 self._slot.policy, observation.values, base_action
@@ -218,15 +229,19 @@ class ResidualPolicyNode(ManagedNode):
         self._counts["late"] += elapsed_s > self.parameters.late_after_s
 
     def _publish(self, stamp_ns: int, net: Array, correction: Array, base: Array) -> None:
-        for publisher, action in (
-            (self._net, net),
-            (self._correction, correction),
-            (self._base, base),
-        ):
-            message = JointTrajectory()
-            chunk = ActionChunk(stamp_ns, action[None], self._task.rate_hz)
-            messages.fill_chunk_inplace(message, chunk, JointTrajectoryPoint)
-            publisher.publish(message)
+        self._net.publish(self._message(stamp_ns, net))
+        self._correction.publish(self._message(stamp_ns, correction))
+        self._base.publish(self._message(stamp_ns, base))
+
+    def _pass_on(self, stamp_ns: int, action: Array) -> None:
+        """An operator's action (10,) instead of the policy's."""
+        self._net.publish(self._message(stamp_ns, action))
+
+    def _message(self, stamp_ns: int, action: Array) -> JointTrajectory:
+        message = JointTrajectory()
+        chunk = ActionChunk(stamp_ns, action[None], self._task.rate_hz)
+        messages.fill_chunk_inplace(message, chunk, JointTrajectoryPoint)
+        return message
 
 
 def main() -> int:

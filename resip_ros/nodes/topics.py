@@ -25,6 +25,8 @@ ACTION_CHUNK = "base_policy/action_chunk"
 NET_ACTION = "residual_policy/action"
 CORRECTION = "residual_policy/residual"
 BASE_ACTION = "residual_policy/base_action"
+TELEOP_ACTION = "teleop/action"
+TELEOP_ACTIVE = "teleop/active"
 EPISODE_EVENT = "episode/event"
 EPISODE_REPORT = "episode/report"
 POLICY_ACTIVE = "policy/active"
@@ -40,6 +42,11 @@ def part_pose(part: str) -> str:
 def image(camera: str) -> str:
     """Topic of a camera's colour image, as realsense-ros names it."""
     return f"{camera}/color/image_raw"
+
+
+def compressed(camera: str) -> str:
+    """Topic of the same image as JPEG, as image_transport names it."""
+    return f"{image(camera)}/compressed"
 
 
 def info(camera: str) -> str:

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every operator's device gives.
+
+A device that is gone raises ``DeviceLost``: its node then sends nothing, and the bridge stops the
+arm.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from resip_ros.core.errors import ResipError
+from resip_ros.core.geometry import Array
+from resip_ros.core.teleop import Reading
+
+SAVE, DISCARD = "\n", "x"
+"""Keys of the session that a gamepad has too."""
+DEAD_ZONE = 0.08
+
+
+class DeviceLost(ResipError):
+    """The operator's device does not answer any more."""
+
+
+class Device(Protocol):
+    """An operator's device."""
+
+    help: str
+    """How to use it, for the terminal."""
+
+    def read(self) -> Reading:
+        """What is held now.
+
+        Raises:
+            DeviceLost: it does not answer.
+        """
+        ...
+
+    def event_s(self) -> float | None:
+        """Monotonic time of the oldest press since the last call, s; None without one."""
+        ...
+
+    def commands(self) -> list[str]:
+        """Keys of the session (``SAVE``, ``DISCARD``, ...) since the last call."""
+        ...
+
+    def close(self) -> None:
+        """Gives the device back."""
+        ...
+
+
+def make_reading(axes: Array, toggles: int, held: bool) -> Reading:
+    """Six shares, as plain numbers."""
+    x, y, z, about_x, about_y, about_z = (float(v) for v in axes)
+    return Reading((x, y, z), (about_x, about_y, about_z), toggles, held)
