@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An operator beside the real residual policy node, on a real graph."""
+
+import numpy as np
+import pytest
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from resip_ros.core import events, messages
+from resip_ros.core.chunking import ActionChunk
+from resip_ros.core.teleop import fill_teleop_inplace
+from resip_ros.nodes import topics
+from resip_ros.nodes.policy_slot import CHECKPOINT
+from resip_ros.nodes.residual_policy_node import ResidualPolicyNode
+from resip_ros.policy.bundle import load_policy
+
+pytestmark = pytest.mark.ros
+STEP_NS = 100_000_000
+LEAD = np.r_[0.4, 0.0, 0.3, 1.0, 0, 0, 0, -1.0, 0, 1.0]
+
+
+@pytest.fixture
+def node(graph, policies):
+    overrides = {CHECKPOINT: str(policies[0]), "late_after_s": 1.0}
+    node = ResidualPolicyNode(
+        parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()]
+    )
+    graph.add(node)
+    node.begin()
+    return node
+
+
+class Bench:
+    """Bridge, base policy and operator as the residual policy's node sees them."""
+
+    def __init__(self, graph, send, node):
+        self.graph, self.send = graph, send
+        self.rng = np.random.default_rng(0)
+        self.normalizer = load_policy(node.parameters.checkpoint).normalizer
+        self.node = graph.add(Node("peer", namespace="fr3"))
+        create = self.node.create_publisher
+        self.events = create(String, topics.EPISODE_EVENT, topics.latched_qos())
+        self.chunks = create(JointTrajectory, topics.ACTION_CHUNK, topics.stream_qos())
+        self.operator = create(JointTrajectory, topics.TELEOP_ACTION, topics.stream_qos())
+        self.actions, self.active = [], []
+        subscribe = self.node.create_subscription
+        subscribe(JointTrajectory, topics.NET_ACTION, self._on_action, topics.stream_qos(20))
+        subscribe(
+            String,
+            topics.TELEOP_ACTIVE,
+            lambda m: self.active.append(events.parse_teleop_active(m.data)),
+            topics.latched_qos(),
+        )
+        publishers = (self.events, self.chunks, self.operator)
+        graph.spin_until(
+            lambda: (
+                all(p.get_subscription_count() for p in publishers)
+                and self.node.count_publishers(topics.NET_ACTION)
+                and self.node.count_publishers(topics.TELEOP_ACTIVE)
+                and send.is_connected()
+            )
+        )
+        stamp_ns = self.node.get_clock().now().nanoseconds
+        self.events.publish(String(data=events.EpisodeEvent(events.STARTED, stamp_ns).to_json()))
+        graph.spin_briefly()
+
+    def _on_action(self, message):
+        stamp_ns, action = messages.decode_action_message(message, 10.0)
+        self.actions.append((stamp_ns // STEP_NS, action))
+
+    def chunk(self, tick):
+        actions = self.rng.uniform(-1, 1, (8, 10)).astype(np.float32)
+        chunk = ActionChunk(tick * STEP_NS, self.normalizer.denormalize_action(actions), 10.0)
+        message = JointTrajectory()
+        messages.fill_chunk_inplace(message, chunk, JointTrajectoryPoint)
+        self.chunks.publish(message)
+        self.graph.spin_briefly()
+
+    def hand(self, tick, held):
+        message = JointTrajectory()
+        fill_teleop_inplace(message, tick * STEP_NS, LEAD, held, 10.0, JointTrajectoryPoint)
+        self.operator.publish(message)
+        self.graph.spin_briefly()
+
+    def wait(self, count):
+        self.graph.spin_until(lambda: len(self.actions) >= count)
+        self.graph.spin_briefly()
+        assert len(self.actions) == count
+
+    def is_leads(self):
+        """Whether each action was the operator's."""
+        return [bool(np.array_equal(action, LEAD)) for _, action in self.actions]
+
+
+def test_taking_over_and_giving_back_at_a_new_chunk(node, send, graph):
+    bench = Bench(graph, send, node)
+    bench.chunk(100)
+    send.step(100)
+    bench.wait(1)
+    bench.hand(101, held=True)
+    bench.wait(2)
+    send.step(101)
+    send.step(102)
+    bench.hand(102, held=True)
+    bench.wait(3)
+    bench.hand(103, held=False)
+    bench.wait(4)
+    send.step(104)
+    bench.wait(5)
+    bench.chunk(105)
+    send.step(105)
+    bench.wait(6)
+    assert [tick for tick, _ in bench.actions] == [100, 101, 102, 103, 104, 105]
+    assert bench.is_leads() == [False, True, True, True, True, False]
+    assert [(a.active, a.stamp_ns // STEP_NS) for a in bench.active] == [(True, 101), (False, 105)]
+
+
+def test_an_operator_who_falls_silent_leaves_the_arm_without_commands(node, send, graph):
+    bench = Bench(graph, send, node)
+    bench.hand(100, held=True)
+    bench.wait(1)
+    bench.chunk(101)
+    for tick in (101, 102, 103):
+        send.step(tick)
+    assert bench.is_leads() == [True]
+
+
+def test_nothing_is_passed_on_outside_of_an_episode(node, send, graph):
+    bench = Bench(graph, send, node)
+    stamp_ns = bench.node.get_clock().now().nanoseconds
+    bench.events.publish(String(data=events.EpisodeEvent(events.STOPPED, stamp_ns).to_json()))
+    graph.spin_briefly()
+    bench.hand(100, held=True)
+    assert bench.actions == []
+    malformed = JointTrajectory(joint_names=["x"])
+    bench.operator.publish(malformed)
+    graph.spin_briefly()
+    assert bench.actions == []
