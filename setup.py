@@ -22,6 +22,7 @@ RUNTIME = [
     "mcap>=1.6,<2",
     "mujoco==4.0.0",
     "numpy>=2.0,<3",
+    "opencv-python-headless>=4.10,<6",
     "packaging>=23",
     "pillow>=10",
     "pyyaml>=6.0,<7",
@@ -39,6 +40,7 @@ TRAIN = [
 ]
 GPU = ["mujoco-warp==4.0.0", "warp-lang==1.19.0"]
 SCAN = ["coacd>=1.0.14,<2", "manifold3d>=3.5,<4", "trimesh>=5.2,<6"]
+REALSENSE = ["pyrealsense2>=2.55,<3"]
 ROS_WHEELS = [
     "ros-kilted-rclpy[fastrtps]==9.1.2",
     "ros-diagnostic-msgs>=5.5,<6",
@@ -83,6 +85,7 @@ setup(
     install_requires=RUNTIME,
     extras_require={
         "gpu": GPU,
+        "realsense": REALSENSE,
         "scan": SCAN,
         "ros-wheels": ROS_WHEELS,
         "train": TRAIN,

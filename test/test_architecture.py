@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The layout is a contract: who may import whom, file sizes, headers, mirrored tests.
 
-The arrows are core <- policy, sim, robot, bags <- nodes and core, policy, sim, bags <- training.
+The arrows are core <- policy, sim, robot, bags, cameras <- nodes and core, policy, sim, bags,
+cameras <- training; sim <- robot, cameras.
 Every rule is a function of a path and a text, so that each is also tried here on a text that
 breaks it.
 """
@@ -46,19 +47,21 @@ INTERNAL = {
     "sim": {"core", "sim"},
     "robot": {"core", "sim", "robot"},
     "bags": {"core", "bags"},
-    "nodes": {"core", "policy", "sim", "robot", "bags", "nodes"},
-    "training": {"core", "policy", "sim", "bags", "training"},
-    "top": {"core", "policy", "sim", "robot", "bags", "nodes", "top"},
+    "cameras": {"core", "sim", "cameras"},
+    "nodes": {"core", "policy", "sim", "robot", "bags", "cameras", "nodes"},
+    "training": {"core", "policy", "sim", "bags", "cameras", "training"},
+    "top": {"core", "policy", "sim", "robot", "bags", "cameras", "nodes", "top"},
 }
 # layer -> packages of others that it must not import; core names what it may import instead
 CORE_MAY = {"numpy", "yaml"}
-# import name -> distribution, of the extra "gpu", which need not be installed
-OPTIONAL = {"mujoco_warp": "mujoco-warp", "warp": "warp-lang"}
+# import name -> distribution, of the extras that need not be installed
+OPTIONAL = {"mujoco_warp": "mujoco-warp", "warp": "warp-lang", "pyrealsense2": "pyrealsense2"}
 EXTERNAL_FORBIDDEN = {
     "policy": ROS | ROBOT_CLIENT | {"franky_sim", "mujoco", "diffusers", "zarr"},
     "sim": ROS | ROBOT_CLIENT | {"torch", "diffusers", "zarr"},
     "robot": ROS | {"torch", "diffusers", "zarr"},
     "bags": ROS | ROBOT_CLIENT | {"franky_sim", "mujoco", "torch", "diffusers", "zarr"},
+    "cameras": ROS | ROBOT_CLIENT | {"franky_sim", "torch", "diffusers", "zarr"},
     "nodes": {"diffusers", "zarr", "tensorboard"},
     "training": ROS | ROBOT_CLIENT,
     "top": {"diffusers", "zarr", "tensorboard"},
@@ -245,7 +248,8 @@ def test_imports_follow_the_arrows(path: str) -> None:
 
 @pytest.mark.parametrize("path", SOURCES)
 def test_imports_are_declared(path: str) -> None:
-    declared = declared_distributions(*(["train", "gpu"] if path.startswith("training") else []))
+    extras = ["train", "gpu"] if path.startswith("training") else ["realsense"]
+    declared = declared_distributions(*extras)
     assert undeclared_imports(path, (ROOT / path).read_text(), declared) == []
 
 

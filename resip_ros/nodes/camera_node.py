@@ -1,27 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras of the simulated bench, drawn from the world's state in a process of their own."""
+"""All cameras: those of a YAML file, or the simulated bench's. Raw, JPEG, calibration, health."""
 
 from __future__ import annotations
 
 import sys
-import threading
+import time
+from array import array
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from sensor_msgs.msg import CameraInfo, Image
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float64MultiArray
 
+from resip_ros.cameras.devices import RealSenseSource, UvcSource
+from resip_ros.cameras.files import FilesSource
+from resip_ros.cameras.pictures import JPEG_QUALITY, encode_jpeg, fit_intrinsics, fit_picture
+from resip_ros.cameras.settings import CameraSettings, load_camera_settings
+from resip_ros.cameras.simulated import SimSource
+from resip_ros.cameras.source import Calibration, ClockNs, Frame, PictureSource
+from resip_ros.cameras.stream import CameraStatus, CameraStream
 from resip_ros.core import messages
-from resip_ros.core.chunking import NS_PER_S
-from resip_ros.core.errors import ResipError
-from resip_ros.core.geometry import Array
+from resip_ros.core.paths import config_path
 from resip_ros.nodes import topics
 from resip_ros.nodes.node_main import BACKGROUND_NICE, StackNode, run_node
 from resip_ros.nodes.parameters import declare_parameters, parameter
-from resip_ros.sim.cameras import Camera, get_camera
-from resip_ros.sim.render import Renderer
+from resip_ros.sim.cameras import get_camera
 
 START_TIMEOUT_S = 90.0
+WATCH_S = 0.1
+REPORT_S = 1.0
+SIM_SILENCE_S = 1.0
+SOURCES = {"realsense": RealSenseSource, "uvc": UvcSource, "files": FilesSource}
 
 
 @dataclass(frozen=True)
@@ -29,113 +42,196 @@ class CameraParameters:
     """ROS parameters of the cameras."""
 
     task: str = parameter("one_leg", "task whose scene is drawn")
+    config: str = parameter(
+        "",
+        "YAML file of real cameras, a path or a name in config/ such as cameras.yaml; empty: the "
+        "simulated bench is drawn",
+        name="camera.config",
+    )
     cameras: tuple[str, ...] = parameter(("overview",), "cameras to draw: front, wrist, overview")
-    rate_hz: float = parameter(10.0, "pictures per second of each camera", low=0.1, high=50.0)
+    rate_hz: float = parameter(
+        10.0, "pictures that are drawn per second of each camera", low=0.1, high=50.0
+    )
 
 
 class CameraNode(StackNode):
-    """Draws the newest state; states that come while it draws are skipped."""
+    """Publishes what the sources' threads give, and says on /diagnostics how they do."""
 
     def __init__(self, **kwargs: object) -> None:
         super().__init__("camera", **kwargs)
         self.parameters = declare_parameters(self, CameraParameters)
-        self._thread: threading.Thread | None = None
-        self._wake = threading.Condition()
-        self._state: Array | None = None
-        self._closing = False
-        self._started = threading.Event()
-        self._error: ResipError | None = None
+        self._streams: list[CameraStream] = []
+        self._outputs: dict[str, CameraOutput] = {}
 
     def configure(self) -> None:
-        """Opens the graphics, then the topics.
+        """Opens the topics, then the cameras.
 
         Raises:
-            ConfigError: for an unknown camera or task.
-            NoRenderingError: when this machine cannot draw.
+            ConfigError: for an unknown camera or task, or a bad YAML file.
+            NoRenderingError: when this machine cannot draw the simulation.
         """
-        self._cameras = [get_camera(name) for name in self.parameters.cameras]
-        self._images = {
-            c.name: self.create_publisher(Image, topics.image(c.name), topics.image_qos())
-            for c in self._cameras
-        }
-        self._infos = {
-            c.name: self.create_publisher(CameraInfo, topics.info(c.name), topics.image_qos())
-            for c in self._cameras
-        }
-        self._next_ns = 0
-        self._thread = threading.Thread(target=self._draw_all, daemon=True, name="draw")
-        self._thread.start()
-        self._started.wait(START_TIMEOUT_S)
-        if self._error is not None:
-            raise self._error
+        if self.parameters.config:
+            self._configure_devices()
+        else:
+            self._configure_simulation()
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._was_ok: dict[str, bool] = {}
+        self._reported_s = 0.0
+        for stream in self._streams:
+            stream.wait_opened(START_TIMEOUT_S)
+        self.create_timer(WATCH_S, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _configure_devices(self) -> None:
+        path = Path(self.parameters.config)
+        if not path.is_file():
+            path = config_path(self.parameters.config)
+
+        def now_ns() -> int:
+            return self.get_clock().now().nanoseconds
+
+        for settings in load_camera_settings(path):
+            source = SOURCES[settings.source](settings, now_ns)
+            size = settings.height, settings.width
+            output = CameraOutput(self, source, settings.name, size, settings)
+            self._add(source, [output], settings.max_silence_s, now_ns)
+
+    def _configure_simulation(self) -> None:
+        given = self.parameters
+        source = SimSource(given.task, given.cameras, given.rate_hz)
+        outputs = [
+            CameraOutput(self, source, c.name, (c.height, c.width), None)
+            for c in map(get_camera, given.cameras)
+        ]
+        self._add(source, outputs, max(SIM_SILENCE_S, 5.0 / given.rate_hz), None)
         self.create_subscription(
-            Float64MultiArray, topics.SIM_STATE, self._on_state, topics.stream_qos()
+            Float64MultiArray,
+            topics.SIM_STATE,
+            lambda message: source.push(np.asarray(message.data, dtype=np.float64)),
+            topics.stream_qos(),
         )
 
+    def _add(
+        self,
+        source: PictureSource,
+        outputs: list[CameraOutput],
+        max_silence_s: float,
+        clock_ns: ClockNs | None,
+    ) -> None:
+        self._outputs |= {output.name: output for output in outputs}
+        # drawing gives way to the physics beside it; pictures of a real camera do not wait
+        nice = BACKGROUND_NICE if clock_ns is None else 0
+        self._streams.append(
+            CameraStream(
+                source, self._publish, max_silence_s=max_silence_s, clock_ns=clock_ns, nice=nice
+            )
+        )
+
+    def _publish(self, frame: Frame) -> None:
+        """On the source's thread."""
+        self._outputs[frame.camera].publish(frame)
+
     def close(self) -> None:
-        """Ends drawing."""
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
-        if self._thread is not None:
-            self._thread.join()
+        """Ends the threads and lets go of the devices."""
+        for stream in self._streams:
+            stream.close()
+        self._streams.clear()
 
-    def _on_state(self, message: Float64MultiArray) -> None:
-        state = np.asarray(message.data, dtype=np.float64)
-        stamp_ns = round(state[0] * 1000) * 1_000_000
-        if self._next_ns - NS_PER_S < stamp_ns < self._next_ns:
-            return
-        self._next_ns = stamp_ns + round(NS_PER_S / self.parameters.rate_hz)
-        with self._wake:
-            self._state = state
-            self._wake.notify()
-
-    def _draw_all(self) -> None:
-        """Drawing thread: OpenGL belongs to the thread that opened it."""
-        try:
-            renderer = Renderer(self.parameters.task)
-        except ResipError as error:
-            self._error = error
-            return
-        finally:
-            self._started.set()
-        with renderer:
-            while True:
-                with self._wake:
-                    self._wake.wait_for(lambda: self._closing or self._state is not None)
-                    state, self._state = self._state, None
-                    if self._closing or state is None:
-                        return
-                self._draw(renderer, state)
-
-    def _draw(self, renderer: Renderer, state: Array) -> None:
-        stamp_ns = round(state[0] * 1000) * 1_000_000
-        split = 1 + renderer.model.nq
-        renderer.set_state(state[1:split], state[split:].reshape(-1, 3))
-        for camera in self._cameras:
-            frame = f"{camera.name}_color_optical_frame"
-            image = Image()
-            messages.fill_image_inplace(image, stamp_ns, frame, renderer.draw(camera.name))
-            self._images[camera.name].publish(image)
-            info = camera_info(camera)
-            messages.fill_header_inplace(info.header, stamp_ns, frame)
-            self._infos[camera.name].publish(info)
+    def _watch(self) -> None:
+        """Says how the cameras do, at once when it changes."""
+        statuses = [status for stream in self._streams for status in stream.statuses()]
+        changed = [s for s in statuses if s.is_ok != self._was_ok.get(s.camera, s.is_ok)]
+        for status in changed:
+            logger = self.get_logger()
+            (logger.info if status.is_ok else logger.error)(f"{status.camera}: {status.text}")
+        self._was_ok = {status.camera: status.is_ok for status in statuses}
+        now_s = time.monotonic()
+        if changed or now_s - self._reported_s >= REPORT_S:
+            self._reported_s = now_s
+            array = DiagnosticArray(status=[diagnostic(status) for status in statuses])
+            array.header.stamp = self.get_clock().now().to_msg()
+            self._diagnostics.publish(array)
 
 
-def camera_info(camera: Camera) -> CameraInfo:
-    """Calibration of a simulated camera: a pinhole without distortion."""
-    info = CameraInfo(height=camera.height, width=camera.width, distortion_model="plumb_bob")
-    matrix = camera.intrinsics
-    info.d = [0.0] * 5
-    info.k = matrix.ravel().tolist()
-    info.r = np.eye(3).ravel().tolist()
-    info.p = np.hstack([matrix, np.zeros((3, 1))]).ravel().tolist()
-    return info
+class CameraOutput:
+    """Topics of one camera."""
+
+    def __init__(
+        self,
+        node: StackNode,
+        source: PictureSource,
+        name: str,
+        size: tuple[int, int],
+        settings: CameraSettings | None,
+    ) -> None:
+        """Opens the topics.
+
+        Args:
+            node: Owner of the publishers.
+            source: Knows the calibration once it is open.
+            name: Of the camera.
+            size: Rows and columns that are published.
+            settings: Of a real camera; its calibration goes before the device's.
+        """
+        self.name = name
+        self._source, self._size = source, size
+        self._frame = f"{name}_color_optical_frame"
+        self._quality = JPEG_QUALITY if settings is None else settings.jpeg_quality
+        self._own: Calibration | None = None
+        if settings is not None and settings.intrinsics is not None:
+            self._own = Calibration(settings.intrinsics, settings.distortion or (0.0,) * 5)
+        qos = topics.image_qos()
+        self._raw = node.create_publisher(Image, topics.image(name), qos)
+        self._jpeg = node.create_publisher(CompressedImage, topics.compressed(name), qos)
+        self._info = node.create_publisher(CameraInfo, topics.info(name), qos)
+
+    def publish(self, frame: Frame) -> None:
+        """Publishes a picture; raw and JPEG only where somebody listens."""
+        picture = fit_picture(frame.picture, *self._size)
+        if self._raw.get_subscription_count():
+            raw = Image()
+            messages.fill_image_inplace(raw, frame.stamp_ns, self._frame, picture)
+            self._raw.publish(raw)
+        if self._jpeg.get_subscription_count():
+            jpeg = CompressedImage(format="rgb8; jpeg compressed bgr8")
+            messages.fill_header_inplace(jpeg.header, frame.stamp_ns, self._frame)
+            # rclpy checks bytes element by element, an array of the right type at once
+            jpeg.data = array("B", encode_jpeg(picture, self._quality))
+            self._jpeg.publish(jpeg)
+        info = self._info_of(frame.picture.shape[:2])
+        messages.fill_header_inplace(info.header, frame.stamp_ns, self._frame)
+        self._info.publish(info)
+
+    def _info_of(self, captured: tuple[int, ...]) -> CameraInfo:
+        info = CameraInfo(height=self._size[0], width=self._size[1])
+        calibration = self._own or self._source.calibration(self.name)
+        if calibration is None:
+            # all zero: the message's own way to say that it is unknown
+            return info
+        rows, columns = captured
+        matrix = fit_intrinsics(calibration.matrix, (rows, columns), *self._size)
+        info.distortion_model = "plumb_bob"
+        info.d = list(calibration.distortion)
+        info.k = matrix.ravel().tolist()
+        info.r = np.eye(3).ravel().tolist()
+        info.p = np.hstack([matrix, np.zeros((3, 1))]).ravel().tolist()
+        return info
+
+
+def diagnostic(status: CameraStatus) -> DiagnosticStatus:
+    """A camera's state as a diagnostic."""
+    values = {"published": status.passed, "refused": status.refused}
+    return DiagnosticStatus(
+        level=DiagnosticStatus.OK if status.is_ok else DiagnosticStatus.ERROR,
+        name=f"camera: {status.camera}",
+        message=status.text,
+        hardware_id=status.camera,
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+    )
 
 
 def main() -> int:
     """Entry point of the `camera` command."""
-    return run_node(CameraNode, nice=BACKGROUND_NICE)
+    return run_node(CameraNode)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ EPISODE_REPORT = "episode/report"
 POLICY_ACTIVE = "policy/active"
 SIM_STATE = "sim/state"
 CLOCK = "/clock"
+DIAGNOSTICS = "/diagnostics"
 
 
 def part_pose(part: str) -> str:

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cameras, their pictures, and tags in them; no ROS."""
