@@ -86,6 +86,7 @@ COVERED_BY = {
     "resip_ros/nodes/node_main.py": "test/nodes/test_up.py",
     "resip_ros/nodes/node_parameters.py": "test/nodes/test_recorder_node.py",
     "resip_ros/nodes/operator.py": "test/nodes/test_up.py",
+    "resip_ros/nodes/running.py": "test/nodes/test_up.py",
     "resip_ros/nodes/sim_world_node.py": "test/nodes/test_up.py",
     "resip_ros/nodes/state_publisher.py": "test/nodes/test_up.py",
     "resip_ros/nodes/topics.py": "test/nodes/test_up.py",

@@ -71,6 +71,8 @@ class Operator:
         self._active: set[str] = set()
         self._recording: EpisodeRecording | None = None
         self._fault: events.EpisodeEvent | None = None
+        self.is_asked_to_end = False
+        """Set by a person at the bench: the episode ends now."""
         self._success = SuccessWatch(self._node, task)
         self._subscribe()
 
@@ -86,6 +88,14 @@ class Operator:
         node.create_subscription(
             Image, topics.image(VIDEO_CAMERA), self._on_image, topics.image_qos()
         )
+
+    def attach(self, node: Node) -> None:
+        """Runs another node's callbacks too, whenever this one waits."""
+        self._executor.add_node(node)
+
+    def detach(self, node: Node) -> None:
+        """Ends that."""
+        self._executor.remove_node(node)
 
     def close(self) -> None:
         """Destroys the node."""
@@ -138,7 +148,7 @@ class Operator:
         """ROS time, ns."""
         return self._node.get_clock().now().nanoseconds
 
-    def _wait(self, done: Callable[[], Any], timeout_s: float, what: str) -> None:
+    def wait(self, done: Callable[[], Any], timeout_s: float, what: str) -> None:
         """Handles messages until ``done()``.
 
         Raises:
@@ -151,7 +161,7 @@ class Operator:
             if time.monotonic() > deadline:
                 raise ResipError(f"{what} took longer than {timeout_s:.0f} s; see the logs")
 
-    def _call(self, node: str, service: str) -> str:
+    def call(self, node: str, service: str) -> str:
         """Calls a Trigger service.
 
         Raises:
@@ -159,9 +169,9 @@ class Operator:
         """
         client = self._node.create_client(Trigger, f"{node}/{service}")
         try:
-            self._wait(client.service_is_ready, READY_TIMEOUT_S, f"{node}/{service} to appear")
+            self.wait(client.service_is_ready, READY_TIMEOUT_S, f"{node}/{service} to appear")
             future = client.call_async(Trigger.Request())
-            self._wait(future.done, SERVICE_TIMEOUT_S, f"{node}/{service}")
+            self.wait(future.done, SERVICE_TIMEOUT_S, f"{node}/{service}")
         finally:
             self._node.destroy_client(client)
         response = future.result()
@@ -172,9 +182,9 @@ class Operator:
 
     def _set_seed(self, node: str, seed: int) -> None:
         client = AsyncParameterClient(self._node, node)
-        self._wait(client.services_are_ready, READY_TIMEOUT_S, f"parameters of {node} to appear")
+        self.wait(client.services_are_ready, READY_TIMEOUT_S, f"parameters of {node} to appear")
         future = client.set_parameters([Parameter("seed", value=seed)])
-        self._wait(future.done, SERVICE_TIMEOUT_S, f"setting the seed of {node}")
+        self.wait(future.done, SERVICE_TIMEOUT_S, f"setting the seed of {node}")
 
     def wait_until_ready(self) -> None:
         """Waits for the bridge's services and for both policies.
@@ -183,11 +193,12 @@ class Operator:
             ResipError: on time-out, or when a node has crashed.
         """
         client = self._node.create_client(Trigger, f"{BRIDGE}/start")
-        self._wait(client.service_is_ready, READY_TIMEOUT_S, "starting the bridge")
+        self.wait(client.service_is_ready, READY_TIMEOUT_S, "starting the bridge")
         self._node.destroy_client(client)
-        self._wait(lambda: len(self._active) >= 2, READY_TIMEOUT_S, "loading the policies")
+        if self._graph.policy:
+            self.wait(lambda: len(self._active) >= 2, READY_TIMEOUT_S, "loading the policies")
         if self._graph.is_sim:
-            self._wait(lambda: self.now_ns() > 0, READY_TIMEOUT_S, "starting the clock")
+            self.wait(lambda: self.now_ns() > 0, READY_TIMEOUT_S, "starting the clock")
 
     # ---- episodes ----
 
@@ -202,10 +213,11 @@ class Operator:
         self._home()
         if self._graph.is_sim:
             self._set_seed(WORLD, seed)
-            self._call(WORLD, "place_parts")
-        self._set_seed(BASE, seed)
+            self.call(WORLD, "place_parts")
+        if self._graph.policy:
+            self._set_seed(BASE, seed)
         settled_ns = self.now_ns() + SETTLE_NS
-        self._wait(lambda: self.now_ns() >= settled_ns, 30.0, "settling")
+        self.wait(lambda: self.now_ns() >= settled_ns, 30.0, "settling")
 
     def _home(self) -> None:
         """Homes the arm; beside a simulated one stands nobody, so its faults are recovered here.
@@ -219,8 +231,8 @@ class Operator:
         for attempts_left in reversed(range(HOME_ATTEMPTS)):
             try:
                 # frees an arm that is wedged against a part
-                self._call(WORLD, "place_parts")
-                self._call(BRIDGE, "recover")
+                self.call(WORLD, "place_parts")
+                self.call(BRIDGE, "recover")
                 self._try_home()
                 break
             except NodeCrashed:
@@ -231,8 +243,8 @@ class Operator:
 
     def _try_home(self) -> None:
         self._events.clear()
-        self._call(BRIDGE, "home")
-        self._wait(lambda: self._seen(events.HOMED, events.FAULT), HOME_TIMEOUT_S, "homing")
+        self.call(BRIDGE, "home")
+        self.wait(lambda: self._seen(events.HOMED, events.FAULT), HOME_TIMEOUT_S, "homing")
         if not self._seen(events.HOMED):
             fault = self._find(events.FAULT)
             reason = fault.detail if fault is not None else "unknown"
@@ -254,8 +266,9 @@ class Operator:
         self._events.clear()
         self._reports.clear()
         self._success.reset()
+        self.is_asked_to_end = False
         recording = EpisodeRecording(start_ns=self.now_ns())
-        self._call(BRIDGE, "start")
+        self.call(BRIDGE, "start")
         self._recording = recording
         wall_s = time.monotonic()
         limit_ns = round(max_steps / self._task.rate_hz * NS_PER_S)
@@ -264,25 +277,26 @@ class Operator:
             passed_ns = self.now_ns() - recording.start_ns
             on_step(passed_ns / limit_ns)
             if not recording.net and time.monotonic() - wall_s > FIRST_ACTION_S:
-                self._call(BRIDGE, "stop")
+                self.call(BRIDGE, "stop")
                 raise ResipError(
                     f"no action was seen within {FIRST_ACTION_S:.0f} s of the start and the "
                     "episode was stopped; the logs of base_policy and residual_policy say "
                     "what they lack"
                 )
             ended = self._success.is_assembled or self._seen(events.FAULT)
-            return ended or passed_ns >= limit_ns
+            return ended or self.is_asked_to_end or passed_ns >= limit_ns
 
         limit_s = limit_ns / NS_PER_S
-        self._wait(is_over, SLOWEST_CLOCK * limit_s + 30.0, "the episode")
+        self.wait(is_over, SLOWEST_CLOCK * limit_s + 30.0, "the episode")
         end_ns, wall_s = self.now_ns(), time.monotonic() - wall_s
         self._recording = None
         self._fault = fault = self._find(events.FAULT)
         success = self._success.is_assembled
-        self._call(BRIDGE, "stop")
+        self.call(BRIDGE, "stop")
         self._wait_for_reports()
         seconds = (end_ns - recording.start_ns) / NS_PER_S
-        reason = "success" if success else fault.detail if fault is not None else "time limit"
+        reason = "ended by a person" if self.is_asked_to_end else "time limit"
+        reason = "success" if success else fault.detail if fault is not None else reason
         steps = self.count(BRIDGE, "commands")
         result = EpisodeResult(success, steps, round(seconds, 3), seed, reason)
         return result, recording, seconds / wall_s
@@ -290,7 +304,8 @@ class Operator:
     def _wait_for_reports(self) -> None:
         """Waits for the nodes' figures; a node that was stopped by a fault has sent them."""
         deadline = time.monotonic() + REPORT_TIMEOUT_S
-        while {r.node for r in self._reports} < set(REPORTERS) and time.monotonic() < deadline:
+        expected = set(REPORTERS) if self._graph.policy else {BRIDGE}
+        while not expected <= {r.node for r in self._reports} and time.monotonic() < deadline:
             self._executor.spin_once(timeout_sec=0.05)
 
     def collect(self, run: RunResult) -> None:
@@ -302,6 +317,11 @@ class Operator:
             run.late_ticks += report.counts.get("late", 0)
             run.ticks += report.counts.get("ticks", 0)
             run.refused_commands += report.counts.get("refused", 0)
+
+    def latencies_ms(self, node: str, name: str) -> list[float]:
+        """What a node measured in the last episode, ms."""
+        found = [r.latency_ms.get(name, []) for r in self._reports if r.node == node]
+        return [value for values in found for value in values]
 
     def count(self, node: str, name: str) -> int:
         """A count of the last episode."""

@@ -37,6 +37,8 @@ class NodeEntry:
     """Draws pictures; the graph runs without it where there is no OpenGL."""
     records: bool = False
     """Only in graphs that are recorded."""
+    needs_policy: bool = False
+    """Only in graphs with a policy; a person may lead the arm without one."""
     without: str = ""
     """What the graph lacks when this node has ended; empty: it cannot go on."""
     parameters: tuple[str, ...] = field(default=())
@@ -74,11 +76,13 @@ NODES: tuple[NodeEntry, ...] = (
     NodeEntry(
         "base_policy",
         "chunks of actions from the base policy",
+        needs_policy=True,
         parameters=("task", CHECKPOINT),
     ),
     NodeEntry(
         "residual_policy",
         "correction of every step",
+        needs_policy=True,
         parameters=("task", CHECKPOINT),
     ),
     NodeEntry(
@@ -97,7 +101,7 @@ class Graph:
     robot: str
     """``sim`` or the address of the robot."""
     policy: str
-    """Policy folder or bundle."""
+    """Policy folder or bundle; empty: a person leads the arm (`resip teleop`)."""
     shadow: bool = False
     cameras: bool = True
     """Whether nodes that draw pictures are started."""
@@ -158,6 +162,7 @@ class Graph:
             if (self.is_sim or not entry.sim_only)
             and (self.cameras or not entry.needs_gl)
             and (self.record or not entry.records)
+            and (self.policy or not entry.needs_policy)
         )
 
     def node_parameters(self, entry: NodeEntry) -> dict[str, str | bool]:

@@ -3,32 +3,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
-import rclpy
-from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from resip_ros.core.errors import ResipError
 from resip_ros.core.results import EpisodeResult, RunResult, write_json_atomically
 from resip_ros.core.tasks import TaskSpec, get_task
-from resip_ros.nodes.launcher import Launcher
 from resip_ros.nodes.operator import Operator
 from resip_ros.nodes.policy_slot import check_quickly
 from resip_ros.nodes.recording import EpisodeRecording
 from resip_ros.nodes.report import write_plot, write_video
-from resip_ros.nodes.table import ENVIRONMENT, Graph
-
-MIN_FREE_BYTES = 50_000_000
+from resip_ros.nodes.running import check_out, running_graph
+from resip_ros.nodes.table import Graph
 
 
 @dataclass(frozen=True)
@@ -60,73 +50,17 @@ def run(options: UpOptions, console: Console) -> RunResult:
     graph = Graph(options.task, options.robot, str(options.policy), options.shadow, record=record)
     graph.require_policy()
     check_quickly(options.policy, task)
-    _check_out(options.out)
+    check_out(options.out)
     describe_bags = _watch_bags(options.record)
     result = RunResult(options.task, str(options.policy), options.robot)
-    # this process talks to the nodes, so it needs the same transport
-    os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
-    with (
-        _ros(),
-        _noted_interrupts() as check_interrupt,
-        Launcher(graph, options.out / "logs", result.notes.append) as launcher,
-    ):
-
-        def check() -> None:
-            check_interrupt()
-            launcher.check()
-
-        operator = Operator(graph, task, check)
-        try:
-            console.print(f"starting {launcher.names()}; logs in {launcher.log_dir}")
-            operator.wait_until_ready()
-            best, failure = _run_episodes(options, task, operator, result, console)
-        finally:
-            operator.close()
+    with running_graph(graph, options.out, result.notes, console) as operator:
+        operator.wait_until_ready()
+        best, failure = _run_episodes(options, task, operator, result, console)
     result.notes += describe_bags(len(result.episodes))
     _write(options, result, best, console)
     if failure is not None:
         raise failure
     return result
-
-
-@contextlib.contextmanager
-def _ros() -> Iterator[None]:
-    """ROS without signal handlers of its own: Ctrl-C must end the nodes in order."""
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        yield
-    finally:
-        rclpy.try_shutdown()
-
-
-@contextlib.contextmanager
-def _noted_interrupts() -> Iterator[Callable[[], None]]:
-    """While entered, Ctrl-C and SIGTERM are noted; the function that is given raises then.
-
-    An exception that a handler raises inside rclpy's executor is sometimes lost there. A second
-    one ends the program at once.
-    """
-    asked = threading.Event()
-    previous = {}
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            signal.default_int_handler(number, frame)
-        asked.set()
-
-    def check() -> None:
-        if asked.is_set():
-            asked.clear()  # once: what follows has to end the nodes
-            raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        previous = {number: signal.signal(number, note) for number in numbers}
-    try:
-        yield check
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _watch_bags(directory: Path | None) -> Callable[[int], list[str]]:
@@ -137,26 +71,6 @@ def _watch_bags(directory: Path | None) -> Callable[[int], list[str]]:
     from resip_ros.bags.review import BagCount
 
     return BagCount(directory).describe
-
-
-def _check_out(out: Path) -> None:
-    """Finds out before the robot moves that results could not be written.
-
-    Raises:
-        ResipError: for a place that cannot be written or a full disk.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(out).free
-    except OSError as error:
-        raise ResipError(
-            f"cannot write to {out}: {error.strerror}; choose another --out directory"
-        ) from error
-    if free < MIN_FREE_BYTES or not os.access(out, os.W_OK):
-        raise ResipError(
-            f"{out} has {free // 1_000_000} MB free and may be read-only; expected at least "
-            f"{MIN_FREE_BYTES // 1_000_000} MB to write; free some space or choose another --out"
-        )
 
 
 def _run_episodes(
