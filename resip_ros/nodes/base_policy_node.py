@@ -13,8 +13,10 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from resip_ros.core import events, messages
-from resip_ros.core.chunking import ActionChunk, tick_start_ns
+from resip_ros.core.chunking import ActionChunk
 from resip_ros.core.errors import DataError
+from resip_ros.core.plan_delay import AUTOMATIC
+from resip_ros.core.planner import Planner, PlanRequest
 from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
 from resip_ros.nodes.episode import EpisodeSwitch
@@ -22,7 +24,10 @@ from resip_ros.nodes.lifecycle import ManagedNode, ManagedParameters
 from resip_ros.nodes.node_main import POLICY_NICE, run_node
 from resip_ros.nodes.observation_input import Observation, ObservationInput
 from resip_ros.nodes.parameters import declare_parameters, parameter
-from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot
+from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot, plausible_observation
+from resip_ros.policy.runtime import BasePolicy
+
+REHEARSALS = 3
 
 
 @dataclass(frozen=True)
@@ -40,21 +45,25 @@ class BasePolicyParameters(ManagedParameters):
     seed: int = parameter(
         0, "seed of the policy's noise from the next start on", low=0, high=2**31, live=True
     )
+    plan_delay: int = parameter(
+        AUTOMATIC,
+        "steps that a chunk is planned before its first action; -1: none while inference takes up "
+        "to half a step (95th percentile), else as many as it takes",
+        low=AUTOMATIC,
+        high=32,
+    )
 
 
 @dataclass(frozen=True)
 class Job:
     """What the inference thread is asked for."""
 
-    tick: int
-    observation: Observation
-    received_s: float
-    """Monotonic time at which the observation was complete, s."""
+    request: PlanRequest
     reset_seed: int | None
 
 
 class BasePolicyNode(ManagedNode):
-    """Predicts on the step after ~/start and then whenever its last chunk has run out."""
+    """Predicts after ~/start, and then so that each chunk is there when the last one ends."""
 
     def __init__(self, **kwargs: object) -> None:
         super().__init__("base_policy", **kwargs)
@@ -72,10 +81,13 @@ class BasePolicyNode(ManagedNode):
         self._task = get_task(self.parameters.task)
         self._slot = PolicySlot(self, self._task)
         self._jobs: queue.Queue[Job | None] = queue.Queue(maxsize=1)
-        self._next_tick = 0
+        base = self._slot.policy.base
+        self._planner = Planner(
+            self._task.rate_hz, base.action_steps, base.horizon, self.parameters.plan_delay
+        )
         self._reset_seed: int | None = None
         self._latencies_ms: list[float] = []
-        self._counts = {"chunks": 0, "busy": 0}
+        self._counts = {"chunks": 0, "ahead": 0}
         self._chunks = self.create_lifecycle_publisher(
             JointTrajectory, topics.ACTION_CHUNK, topics.stream_qos()
         )
@@ -112,58 +124,81 @@ class BasePolicyNode(ManagedNode):
         self._worker = self._slot = None
 
     def _start(self, _: int) -> None:
-        self._next_tick = 0
+        self._planner.start()
         self._reset_seed = int(self.get_parameter("seed").value or 0)
         self._latencies_ms = []
         self._counts = dict.fromkeys(self._counts, 0)
 
     def _report(self) -> None:
         report = events.NodeReport(
-            "base_policy", dict(self._counts), {"chunk": list(self._latencies_ms)}
+            "base_policy",
+            self._counts | {"waits": self._planner.waits},
+            {"chunk": list(self._latencies_ms)},
         )
         self._reports.publish(String(data=report.to_json()))
 
     def _on_step(self, tick: int, observation: Observation) -> None:
-        if not self._switch.is_running or tick < self._next_tick:
+        now_s = time.monotonic()
+        self._planner.see(tick, now_s)
+        if not self._switch.is_running:
             return
-        job = Job(tick, observation, time.monotonic(), self._reset_seed)
-        try:
-            self._jobs.put_nowait(job)
-        except queue.Full:
-            # the chunk in progress is late; the next step asks again
-            self._counts["busy"] += 1
-            return
-        assert self._slot is not None
-        self._reset_seed = None
-        self._next_tick = tick + self._slot.policy.base.action_steps
+        request = self._planner.ask(observation.values, now_s)
+        if request is not None:
+            self._jobs.put_nowait(Job(request, self._reset_seed))
+            self._reset_seed = None
 
     def _infer(self) -> None:
         """Inference thread: one chunk a job; policies change only here, between two."""
         slot = self._slot
         assert slot is not None
+        self._rehearse(slot.policy.base)
         while (job := self._jobs.get()) is not None:
             changed = slot.take_pending()
             policy = slot.policy.base
+            if changed:
+                self._planner.delay.restart()
             if job.reset_seed is not None or changed:
                 policy.reset(job.reset_seed or 0)
-            try:
-                chunk = policy.predict_chunk(job.observation.values[None])
-                actions = policy.normalizer.denormalize_action(chunk[0, : policy.action_steps])
-                self._publish(job, ActionChunk(self._stamp_ns(job), actions, self._task.rate_hz))
-            except DataError as error:
-                self.get_logger().error(f"no chunk: {error}", throttle_duration_sec=1.0)
-                # ask again at the next step
-                self._next_tick = 0
+            chunk = self._predict(policy, job.request)
+            before = self._planner.delay.steps
+            now_s = time.monotonic()
+            if self._planner.finish(job.request, chunk, now_s) and chunk is not None:
+                self._publish(job.request, chunk)
+            if self._planner.delay.steps != before:
+                took_ms = 1e3 * (now_s - job.request.asked_s)
+                self.get_logger().info(
+                    f"inference took {took_ms:.0f} ms; planning {self._planner.delay.steps} steps "
+                    "ahead from now on"
+                )
 
-    def _stamp_ns(self, job: Job) -> int:
-        return tick_start_ns(job.tick, self._task.rate_hz)
+    def _rehearse(self, policy: BasePolicy) -> None:
+        """Measures inference before the first chunk, whose successor may have to be early."""
+        obs = plausible_observation(self._task)[None]
+        seconds: list[float] = []
+        for _ in range(REHEARSALS):
+            began_s = time.monotonic()
+            policy.predict_chunk(obs)
+            seconds.append(time.monotonic() - began_s)
+        # other nodes are starting; the shortest is the nearest to what the policy needs
+        self._planner.rehearse(min(seconds))
 
-    def _publish(self, job: Job, chunk: ActionChunk) -> None:
+    def _predict(self, policy: BasePolicy, request: PlanRequest) -> ActionChunk | None:
+        """The chunk that was asked for; None when there is none."""
+        try:
+            plan = policy.predict_chunk(request.observation[None])[0]
+            actions = policy.normalizer.denormalize_action(plan)
+            return self._planner.cut(request, actions, policy.action_steps)
+        except DataError as error:
+            self.get_logger().error(f"no chunk: {error}", throttle_duration_sec=1.0)
+            return None
+
+    def _publish(self, request: PlanRequest, chunk: ActionChunk) -> None:
         message = JointTrajectory()
         messages.fill_chunk_inplace(message, chunk, JointTrajectoryPoint)
         self._chunks.publish(message)
-        self._latencies_ms.append((time.monotonic() - job.received_s) * 1e3)
+        self._latencies_ms.append((time.monotonic() - request.asked_s) * 1e3)
         self._counts["chunks"] += 1
+        self._counts["ahead"] += request.is_ahead
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from resip_ros.core import events, messages
-from resip_ros.core.chunking import ActionChunk, period_ns, tick_start_ns
+from resip_ros.core.chunking import ActionChunk, ChunkSequence, period_ns, tick_start_ns
 from resip_ros.core.errors import CheckpointMismatch, DataError, ResipError, UnsafeCommand
 from resip_ros.core.geometry import Array
 from resip_ros.core.tasks import get_task
@@ -72,7 +72,10 @@ def compute_net_action(
 
 
 class ResidualPolicyNode(ManagedNode):
-    """Acts once a step: at once when a chunk covers the step, else when the chunk arrives."""
+    """Acts once a step: at once when a chunk covers the step, else when the chunk arrives.
+
+    A chunk that was planned ahead is followed from the step it is meant for.
+    """
 
     def __init__(self, **kwargs: object) -> None:
         super().__init__("residual_policy", **kwargs)
@@ -88,7 +91,8 @@ class ResidualPolicyNode(ManagedNode):
         """
         self._task = get_task(self.parameters.task)
         self._base_hash = ""
-        self._chunk: ActionChunk | None = None
+        self._chunks = ChunkSequence()
+        self._followed: ActionChunk | None = None
         self._waiting: tuple[int, float] | None = None
         self._latencies_ms: list[float] = []
         self._counts = {"ticks": 0, "late": 0}
@@ -134,8 +138,10 @@ class ResidualPolicyNode(ManagedNode):
         # the first chunk may overtake the event that asked for it; others are of the past, or
         # of a clock that was reset
         step_ns = period_ns(self._task.rate_hz)
-        if self._chunk is not None and abs(self._chunk.stamp_ns - stamp_ns) > 2 * step_ns:
-            self._chunk = None
+        newest = self._chunks.newest()
+        if newest is not None and abs(newest.stamp_ns - stamp_ns) > 2 * step_ns:
+            self._chunks.clear()
+        self._followed = None
         self._relay.reset(stamp_ns)
         self._waiting = None
         self._latencies_ms = []
@@ -176,16 +182,11 @@ class ResidualPolicyNode(ManagedNode):
     def _on_chunk(self, message: JointTrajectory) -> None:
         try:
             chunk = messages.decode_chunk(message, self._task.rate_hz)
+            self._chunks.add(chunk)
         except (UnsafeCommand, DataError) as error:
             self.get_logger().error(f"chunk dropped: {error}", throttle_duration_sec=1.0)
             return
-        if self._chunk is not None and chunk.stamp_ns <= self._chunk.stamp_ns:
-            self.get_logger().warning("chunk dropped: it is not newer than the present one")
-            return
-        self._chunk = chunk
         self._relay.chunk(chunk.stamp_ns)
-        assert self._slot is not None
-        self._slot.take_pending()
         self._try_act()
 
     def _on_step(self, tick: int, observation: Observation) -> None:
@@ -202,20 +203,21 @@ class ResidualPolicyNode(ManagedNode):
 
     def _try_act(self) -> None:
         """Acts for the waiting step if a chunk covers it."""
-        if self._waiting is None or self._chunk is None:
+        if self._waiting is None:
             return
         tick, since_s = self._waiting
         start_ns = tick_start_ns(tick, self._task.rate_hz)
-        if not self._chunk.covers(start_ns):
+        chunk = self._chunks.covering(start_ns)
+        if chunk is None:
             return
         self._waiting = None
         assert self._slot is not None
         try:
-            self._check_base(self._slot.policy)
+            self._follow(chunk, self._slot)
             observation = self._input.latest()
             if not self._relay.policy_acts(observation.stamp_ns):
                 return
-            _, base_action = self._chunk.at(start_ns)
+            _, base_action = chunk.at(start_ns)
             net, correction = compute_net_action(
                 self._slot.policy, observation.values, base_action
             )
@@ -227,6 +229,17 @@ class ResidualPolicyNode(ManagedNode):
         elapsed_s = time.monotonic() - since_s
         self._latencies_ms.append(elapsed_s * 1e3)
         self._counts["late"] += elapsed_s > self.parameters.late_after_s
+
+    def _follow(self, chunk: ActionChunk, slot: PolicySlot) -> None:
+        """Changes policies between two chunks, not when one arrives that was planned ahead.
+
+        Raises:
+            CheckpointMismatch: when the residual was trained on another base.
+        """
+        if chunk is not self._followed:
+            slot.take_pending()
+            self._check_base(slot.policy)
+            self._followed = chunk
 
     def _publish(self, stamp_ns: int, net: Array, correction: Array, base: Array) -> None:
         self._net.publish(self._message(stamp_ns, net))
