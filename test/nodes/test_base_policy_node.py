@@ -84,6 +84,42 @@ def test_a_chunk_every_eight_steps_from_start_to_stop(graph, send, listener):
     assert len(listener.chunks) == 2
 
 
+@pytest.fixture
+def early_node(graph, policies):
+    overrides = {CHECKPOINT: str(policies[0]), "plan_delay": 2}
+    node = BasePolicyNode(
+        parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()]
+    )
+    graph.add(node)
+    node.begin()
+    return node
+
+
+def test_a_chunk_may_be_planned_ahead(graph, early_node, send):
+    """The second chunk sees step 106 and is for step 108 on: two of its steps were executed."""
+    listener = Listener(graph)
+    graph.spin_until(
+        lambda: (
+            send.is_connected()
+            and listener.events.get_subscription_count()
+            and listener.node.count_publishers(topics.ACTION_CHUNK)
+        )
+    )
+    send.step(99)
+    listener.event(events.STARTED)
+    send.step(100)
+    graph.spin_until(lambda: len(listener.chunks) == 1)
+    for tick in range(101, 107):
+        send.step(tick)
+    graph.spin_until(lambda: len(listener.chunks) == 2)
+    first, second = listener.chunks
+    assert (first.stamp_ns, first.begin_step, len(first)) == (100 * STEP_NS, 0, 8)
+    assert (second.stamp_ns, second.begin_step, len(second)) == (106 * STEP_NS, 2, 8)
+    listener.event(events.STOPPED)
+    graph.spin_until(lambda: listener.reports)
+    assert listener.reports[0].counts == {"chunks": 2, "ahead": 1, "waits": 0}
+
+
 def test_the_seed_repeats_an_episode(graph, send, listener, node):
     for tick, seed in ((100, 7), (120, 7), (140, 8)):
         node.set_parameters([Parameter("seed", value=seed)])

@@ -96,10 +96,10 @@ class Peer:
         self.events.publish(String(data=events.EpisodeEvent(kind, stamp_ns).to_json()))
         self.graph.spin_briefly()
 
-    def chunk(self, stamp_ns, actions):
+    def chunk(self, stamp_ns, actions, begin_step=0):
         message = JointTrajectory()
         messages.fill_chunk_inplace(
-            message, ActionChunk(stamp_ns, actions, 10.0), JointTrajectoryPoint
+            message, ActionChunk(stamp_ns, actions, 10.0, begin_step), JointTrajectoryPoint
         )
         self.chunks.publish(message)
         self.graph.spin_briefly()
@@ -127,6 +127,31 @@ def test_steps_pick_the_base_action_by_time_until_the_chunk_ends(node, send, gra
     graph.spin_until(lambda: peer.reports)
     # 108 found no chunk before 109 came; 109 was still waiting when the episode ended
     assert peer.reports[0].counts == {"ticks": 4, "late": 1}
+
+
+def test_a_chunk_that_was_planned_ahead_is_followed_from_its_step_on(node, send, graph, rng):
+    peer = Peer(graph)
+    graph.spin_until(send.is_connected)
+    peer.event(events.STARTED)
+    normalizer = load_policy(node.parameters.checkpoint).normalizer
+    first, second = (
+        normalizer.denormalize_action(rng.uniform(-1, 1, (8, 10)).astype(np.float32))
+        for _ in range(2)
+    )
+    base = []
+    peer.node.create_subscription(
+        JointTrajectory, topics.BASE_ACTION, base.append, topics.stream_qos()
+    )
+    graph.spin_until(lambda: peer.node.count_publishers(topics.BASE_ACTION))
+    peer.chunk(100 * 100_000_000, first)
+    peer.chunk(106 * 100_000_000, second, begin_step=2)
+    for count, tick in enumerate((106, 107, 108, 115), start=1):
+        send.step(tick)
+        graph.spin_until(lambda count=count: len(base) == count)
+    found = [messages.decode_action_message(m, 10.0)[1] for m in base]
+    np.testing.assert_array_equal(found, [first[6], first[7], second[0], second[7]])
+    send.step(116)
+    assert len(base) == 4, "the second chunk has ended"
 
 
 def test_a_chunk_that_overtakes_the_start_is_used(node, send, graph, rng):
