@@ -73,7 +73,6 @@ COVERED_BY = {
     "resip_ros/core/errors.py": "test/core/test_messages.py",
     "resip_ros/core/live_observation.py": "test/nodes/test_recorder_node.py",
     "resip_ros/nodes/base_policy_node.py": "test/nodes/test_up.py",
-    "resip_ros/nodes/camera_node.py": "test/nodes/test_up.py",
     "resip_ros/nodes/episode.py": "test/nodes/test_residual_policy_node.py",
     "resip_ros/nodes/faults/faulty_franka_bridge.py": "test/nodes/faults/test_bench.py",
     "resip_ros/nodes/faults/faulty_residual_policy.py": "test/nodes/faults/test_bench.py",

@@ -3,8 +3,11 @@ import numpy as np
 import pytest
 
 from resip_ros.cameras.simulated import SimSource, stamp_of
+from resip_ros.core.config import load_control_config
 from resip_ros.core.errors import ConfigError
 from resip_ros.sim.gl import NoRenderingError
+from resip_ros.sim.render import Renderer
+from resip_ros.sim.scene import build_scene
 
 
 def state_at(time_s, model):
@@ -18,21 +21,24 @@ def test_it_draws_the_first_state_of_each_period_as_the_renderer_does():
         source.open()
     except NoRenderingError as error:
         pytest.skip(str(error))
-    model = source._renderer.model
+    model = build_scene("peg_in_hole", load_control_config()).compile()
     for time_s in (0.38, 0.4, 0.42):
         source.push(state_at(time_s, model))
     frames = source.read()
     assert [frame.camera for frame in frames] == ["front", "wrist"]
     assert [frame.stamp_ns for frame in frames] == [400_000_000] * 2
+    # of the same period: not drawn
     source.push(state_at(0.44, model))
-    assert source._state is None
+    source.push(state_at(0.5, model))
+    assert source.read()[0].stamp_ns == 500_000_000
     lens = source.calibration("front")
     assert lens is not None
     assert lens.matrix[0, 2] == 160.0
-    drawn = source._renderer.render_policy(model.qpos0, np.array([[0.7, 0.0, 0.015]]))
+    source.close()
+    with Renderer("peg_in_hole") as renderer:
+        drawn = renderer.render_policy(model.qpos0, np.array([[0.7, 0.0, 0.015]]))
     for frame in frames:
         np.testing.assert_array_equal(frame.picture, drawn[frame.camera])
-    source.close()
 
 
 def test_stamps_are_whole_milliseconds():

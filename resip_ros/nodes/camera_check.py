@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the pictures of cameras arrive: ``resip cameras front wrist`` beside a running graph."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
+
+from resip_ros.core import messages
+from resip_ros.core.chunking import NS_PER_S
+from resip_ros.core.errors import ConfigError, DataError, StaleStreamError
+from resip_ros.core.results import write_bytes_atomically
+from resip_ros.nodes import topics
+
+NAME = "cameras"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What came on one topic."""
+
+    topic: str
+    received: int
+    missing: int
+    """Pictures that the stamps leave room for and that did not come."""
+    rate_hz: float
+    """By the stamps."""
+    longest_gap_ms: float
+    """Between two stamps."""
+    age_p50_ms: float
+    """From stamp to receipt."""
+    age_p99_ms: float
+    megabytes_per_s: float
+
+
+def delivery(topic: str, stamps_ns: Sequence[int], ages_ns: Sequence[int], size: int) -> Delivery:
+    """Sums up what was received.
+
+    Args:
+        topic: Where it came from.
+        stamps_ns: (n,) stamps in order of receipt, ns.
+        ages_ns: (n,) age at receipt, ns.
+        size: Bytes in all.
+
+    Raises:
+        StaleStreamError: with fewer than 3 pictures.
+    """
+    if len(stamps_ns) < 3:
+        raise StaleStreamError(
+            f"{topic}: {len(stamps_ns)} pictures; expected a stream: is the camera node running "
+            "in this ROS domain, and what does /diagnostics say?"
+        )
+    steps = np.diff(np.sort(np.array(stamps_ns)))
+    period = float(np.median(steps))
+    span_s = float(steps.sum()) / NS_PER_S
+    ages_ms = np.array(ages_ns) / 1e6
+    return Delivery(
+        topic,
+        len(stamps_ns),
+        int(np.maximum(np.rint(steps / period) - 1, 0).sum()),
+        round(len(steps) / span_s, 2),
+        round(float(steps.max()) / 1e6, 1),
+        round(float(np.percentile(ages_ms, 50)), 2),
+        round(float(np.percentile(ages_ms, 99)), 2),
+        round(size / span_s / 1e6, 2),
+    )
+
+
+class Listener:
+    """Takes the pictures of one topic."""
+
+    def __init__(self, node: Node, camera: str, jpeg: bool) -> None:
+        """Args: owner of the subscription; camera; JPEG instead of raw."""
+        self.topic = topics.compressed(camera) if jpeg else topics.image(camera)
+        self._node = node
+        self.stamps_ns: list[int] = []
+        self.ages_ns: list[int] = []
+        self.size = 0
+        self.fault = ""
+        kind = CompressedImage if jpeg else Image
+        node.create_subscription(kind, self.topic, self._take, topics.image_qos())
+
+    def _take(self, message: Any) -> None:
+        stamp_ns = messages.stamp_to_ns(message.header.stamp)
+        self.stamps_ns.append(stamp_ns)
+        self.ages_ns.append(self._node.get_clock().now().nanoseconds - stamp_ns)
+        self.size += len(message.data)
+
+
+def check(node: Node, cameras: Sequence[str], seconds: float, jpeg: bool) -> list[Delivery]:
+    """Listens for a while.
+
+    Raises:
+        StaleStreamError: for a camera whose pictures do not come.
+    """
+    listeners = [Listener(node, camera, jpeg) for camera in cameras]
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    end_s = time.monotonic() + seconds
+    try:
+        while time.monotonic() < end_s:
+            executor.spin_once(timeout_sec=0.1)
+    finally:
+        executor.shutdown()
+    return [delivery(x.topic, x.stamps_ns, x.ages_ns, x.size) for x in listeners]
+
+
+def add_parser(commands: Any) -> None:
+    """Adds `resip cameras`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        NAME,
+        help="measure how the pictures of running cameras arrive",
+        description="Listens to cameras that run and prints, for each, rate, loss, gaps and age. "
+        "Start them with `resip up`, or alone: `camera --ros-args -p camera.config:=FILE`.",
+    )
+    parser.add_argument("cameras", nargs="*", default=["front", "wrist"], metavar="CAMERA")
+    parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="default 10")
+    parser.add_argument("--compressed", action="store_true", help="the JPEG topics")
+    parser.add_argument("--sim", action="store_true", help="a simulated graph: its clock")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """`resip cameras`; exit status 1 when a picture was missing."""
+    if not arguments.seconds > 0.0:
+        raise ConfigError(f"--seconds is {arguments.seconds}; expected above 0")
+    rclpy.init()
+    try:
+        clock = rclpy.parameter.Parameter("use_sim_time", value=arguments.sim)
+        node = Node("camera_check", namespace=topics.NAMESPACE, parameter_overrides=[clock])
+        found = check(node, arguments.cameras, arguments.seconds, arguments.compressed)
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+    rows = [asdict(one) for one in found]
+    for row in rows:
+        sys.stdout.write("  ".join(f"{key} {value}" for key, value in row.items()) + "\n")
+    if arguments.json is not None:
+        try:
+            write_bytes_atomically(arguments.json, json.dumps(rows, indent=1).encode())
+        except OSError as error:
+            raise DataError(f"cannot write {arguments.json}: {error}") from error
+    return int(any(one.missing for one in found))

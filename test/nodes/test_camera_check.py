@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+import argparse
+
+import pytest
+
+from resip_ros.core.errors import StaleStreamError
+from resip_ros.nodes import camera_check
+from resip_ros.nodes.camera_check import delivery
+
+MS = 1_000_000
+
+
+def test_missing_pictures_are_counted_by_their_stamps():
+    stamps = [0, 33, 67, 167, 200, 233]
+    found = delivery("front", [s * MS for s in stamps], [5 * MS] * 6, 600_000)
+    assert (found.received, found.missing) == (6, 2)
+    assert found.longest_gap_ms == 100.0
+    assert found.rate_hz == pytest.approx(5 / 0.233, abs=0.01)
+    assert (found.age_p50_ms, found.megabytes_per_s) == (5.0, pytest.approx(2.58))
+    whole = delivery("front", [i * 33 * MS for i in range(30)], [0] * 30, 1)
+    assert whole.missing == 0
+
+
+def test_no_camera_is_said():
+    with pytest.raises(StaleStreamError, match="0 pictures; .*is the camera node running"):
+        delivery("front", [], [], 0)
+
+
+def test_command_line():
+    parser = argparse.ArgumentParser()
+    camera_check.add_parser(parser.add_subparsers())
+    assert parser.parse_args(["cameras"]).cameras == ["front", "wrist"]
+    assert parser.parse_args(["cameras", "top", "--compressed"]).compressed
