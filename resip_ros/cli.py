@@ -8,12 +8,14 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from resip_ros.bags import commands as bag_commands
-from resip_ros.core.errors import ConfigError, ResipError
+from resip_ros.core.errors import ResipError
 from resip_ros.core.paths import models_dir
 from resip_ros.core.tasks import TASKS, get_task, require_one_arm
 from resip_ros.nodes.faults import command as faults_command
+from resip_ros.nodes.teleop import command as teleop_command
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -65,10 +67,26 @@ def build_parser() -> argparse.ArgumentParser:
     )
     bag_commands.add_parsers(commands)
     faults_command.add_parser(commands)
+    teleop_command.add_parser(commands)
+    _add_cameras_parser(commands)
     doctor = commands.add_parser("doctor", help="check this machine and say what to mend")
     doctor.add_argument("--robot", metavar="IP", help="also try a real robot's control port")
     doctor.add_argument("--json", action="store_true", help="machine-readable findings")
     return parser
+
+
+def _add_cameras_parser(commands: Any) -> None:
+    cameras = commands.add_parser(
+        "cameras",
+        help="measure how the pictures of running cameras arrive",
+        description="Listens to cameras that run and prints rate, loss, gaps and age of each. "
+        "Start them with `resip up`, or alone: camera --ros-args -p camera.config:=FILE",
+    )
+    cameras.add_argument("cameras", nargs="*", default=["front", "wrist"], metavar="CAMERA")
+    cameras.add_argument("--seconds", type=float, default=10.0, metavar="S", help="default 10")
+    cameras.add_argument("--compressed", action="store_true", help="the JPEG topics")
+    cameras.add_argument("--sim", action="store_true", help="follow the simulated graph's clock")
+    cameras.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
 
 
 def _positive(text: str) -> int:
@@ -94,6 +112,7 @@ def run_up(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from resip_ros.nodes import up
+    from resip_ros.nodes.running import ask_for_clear_way
 
     options = up.UpOptions(
         task=arguments.task,
@@ -108,7 +127,7 @@ def run_up(arguments: argparse.Namespace) -> int:
     )
     console = Console(highlight=False, soft_wrap=True)
     if not options.headless and options.robot != "sim" and not options.shadow:
-        _ask_for_clear_way()
+        ask_for_clear_way()
     result = up.run(options, console)
     document = result.to_dict()
     console.print(
@@ -131,21 +150,6 @@ def run_record(arguments: argparse.Namespace) -> int:
     )
 
 
-def _ask_for_clear_way() -> None:
-    """Waits for a person's consent to move a real arm.
-
-    Raises:
-        ConfigError: when nobody can give it.
-    """
-    try:
-        input("The arm will move. Clear its way, keep the stop in reach, then press Enter. ")
-    except EOFError:
-        raise ConfigError(
-            "nobody confirmed that the arm may move: there is no terminal to ask on; start from "
-            "one, or pass --shadow (no motion) or --headless (moves without asking)"
-        ) from None
-
-
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point.
 
@@ -162,6 +166,12 @@ def main(args: Sequence[str] | None = None) -> int:
             return doctor.main(given + (["--json"] if arguments.json else []))
         if arguments.command == faults_command.NAME:
             return faults_command.run(arguments)
+        if arguments.command == "cameras":
+            from resip_ros.nodes import camera_check
+
+            return camera_check.run(arguments)
+        if arguments.command == teleop_command.NAME:
+            return teleop_command.run(arguments)
         if arguments.command == "record":
             return run_record(arguments)
         if arguments.command in bag_commands.NAMES:

@@ -24,8 +24,6 @@ from resip_ros.core.errors import ConfigError, DataError, StaleStreamError
 from resip_ros.core.results import write_bytes_atomically
 from resip_ros.nodes import topics
 
-NAME = "cameras"
-
 
 @dataclass(frozen=True)
 class Delivery:
@@ -115,21 +113,6 @@ def check(node: Node, cameras: Sequence[str], seconds: float, jpeg: bool) -> lis
     finally:
         executor.shutdown()
     return [delivery(x.topic, x.stamps_ns, x.ages_ns, x.size) for x in listeners]
-
-
-def add_parser(commands: Any) -> None:
-    """Adds `resip cameras`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        NAME,
-        help="measure how the pictures of running cameras arrive",
-        description="Listens to cameras that run and prints, for each, rate, loss, gaps and age. "
-        "Start them with `resip up`, or alone: `camera --ros-args -p camera.config:=FILE`.",
-    )
-    parser.add_argument("cameras", nargs="*", default=["front", "wrist"], metavar="CAMERA")
-    parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="default 10")
-    parser.add_argument("--compressed", action="store_true", help="the JPEG topics")
-    parser.add_argument("--sim", action="store_true", help="a simulated graph: its clock")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-import argparse
-
 import pytest
 
 from resip_ros.core.errors import StaleStreamError
-from resip_ros.nodes import camera_check
 from resip_ros.nodes.camera_check import delivery
 
 MS = 1_000_000
@@ -24,10 +21,3 @@ def test_missing_pictures_are_counted_by_their_stamps():
 def test_no_camera_is_said():
     with pytest.raises(StaleStreamError, match="0 pictures; .*is the camera node running"):
         delivery("front", [], [], 0)
-
-
-def test_command_line():
-    parser = argparse.ArgumentParser()
-    camera_check.add_parser(parser.add_subparsers())
-    assert parser.parse_args(["cameras"]).cameras == ["front", "wrist"]
-    assert parser.parse_args(["cameras", "top", "--compressed"]).compressed
