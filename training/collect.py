@@ -8,7 +8,8 @@
 Many simulations run at once; successful episodes are kept. Attempt number i of a seed starts from
 initial state i of that seed, with operator i. Episodes of a policy are what a student is distilled
 from: give them to `training.bc`, or first to `training.render` for one that sees pictures (ResiP
-§II-D). Each part is kept as soon as it is whole: after Ctrl-C the same command with --resume goes on.
+§II-D). Each part is kept as soon as it is whole: after Ctrl-C the same command with --resume goes
+on.
 """
 
 from __future__ import annotations
@@ -297,9 +298,7 @@ def run(settings: CollectSettings) -> None:
     failures = dict(sum((Counter(part.failures) for part in parts), Counter[str]()))
     if not successes:
         store.remove()
-        raise ResipError(
-            f"no attempt of {attempts} succeeded ({failures}); nothing was written"
-        )
+        raise ResipError(f"no attempt of {attempts} succeeded ({failures}); nothing was written")
     data = join_parts(settings.task, parts, source=source, seed=settings.seed)
     write_demonstrations(settings.out, data)
     store.remove()

@@ -111,7 +111,7 @@ class PartStore:
                 ]
         except (OSError, ValueError, KeyError) as error:
             raise DataError(f"cannot read {path}: {error}; remove it and --resume") from error
-        return Part(*lists, attempts, failures)
+        return Part(lists[0], lists[1], lists[2], attempts, failures)
 
     def remove(self) -> None:
         """Forget the parts."""

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stand-in for the real bench: a second simulation that no training data comes from.
 
-It differs from the simulation that policies train in by what also differs on a real bench: friction,
-the delay between command and arm, the age of the pictures, and everything that a camera sees
-(`training.looks.STANDIN`). Demonstrations of it play the part of "real" ones, so that the gain of
-co-training (ResiP Table II) can be measured before there is a robot. It says nothing about a real
-robot's own differences, of which contact is the largest.
+It differs from the simulation that policies train in by what also differs on a real bench:
+friction, the delay between command and arm, the age of the pictures, and all that a camera sees
+(`training.randomize.STANDIN`). Demonstrations in it play the part of "real" ones, so that what
+co-training gains (ResiP Table II) can be measured before there is a robot. It says nothing about
+how a real robot differs, above all in contact.
 
 Letters: N simulations, K physics steps of a policy step, nu controls.
 """

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from resip_ros.core.chunking import greatest_delay, is_plan_due, splice
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array
+from resip_ros.policy.image_encoder import Images
 from resip_ros.policy.runtime import AssemblyPolicy
 
 
@@ -17,7 +20,12 @@ class PolicyRollout:
     """Plans every 8 steps per environment, corrects every step."""
 
     def __init__(
-        self, policy: AssemblyPolicy, num_envs: int, seed: int, plan_delay: int = 0
+        self,
+        policy: AssemblyPolicy,
+        num_envs: int,
+        seed: int,
+        plan_delay: int = 0,
+        look: Callable[[NDArray[np.int64]], Images] | None = None,
     ) -> None:
         """Start with every environment in need of a plan.
 
@@ -27,11 +35,12 @@ class PolicyRollout:
             seed: Of the plans' noise.
             plan_delay: Steps that a plan is made before its first action, as by nodes whose
                 inference takes that long; the first plan of an episode is not waited for.
+            look: Gives the pictures of environments (b,) to a policy that needs them.
 
         Raises:
             ConfigError: for a delay that the policy's plans are too short for.
         """
-        self._policy, self._delay = policy, plan_delay
+        self._policy, self._delay, self._look = policy, plan_delay, look
         self._steps = policy.base.action_steps
         limit = 0 if policy.decides_per_chunk else greatest_delay(self._steps, policy.base.horizon)
         if not 0 <= plan_delay <= limit:
@@ -59,10 +68,13 @@ class PolicyRollout:
         return self._policy.compute_action(base, self._policy.correct(obs, base))
 
     def _plan(self, obs: Array, ids: NDArray[np.int64], tick: NDArray[np.int64]) -> None:
+        images = self._look(ids) if self._look and self._policy.base.images else None
+        # a student's observation is proprioception, which the state begins with, and pictures
+        obs = obs[:, : self._policy.normalizer.obs_dim]
         if self._delay:
-            chunk = self._policy.base.predict_chunk(obs, self._generator)
+            chunk = self._policy.base.predict_chunk(obs, self._generator, images)
         else:
-            chunk = self._policy.plan(obs, self._generator)
+            chunk = self._policy.plan(obs, self._generator, images)
         # time stands still here, so every plan is ready at once
         begin, left_out = splice(tick, self._end[ids], tick)
         rows, steps = np.arange(len(ids))[:, None], np.arange(self._steps)

@@ -63,10 +63,14 @@ _HAND_FEATURES = (
 )
 
 
+def proprioception_names(task: TaskSpec) -> tuple[str, ...]:
+    """Names of every arm's proprioception, in order: the first of the state observation."""
+    return tuple(f"{arm.prefix}{name}" for arm in task.arms for name in PROPRIO_NAMES)
+
+
 def observation_names(task: TaskSpec) -> tuple[str, ...]:
     """Names of the state observation's entries, in order; its length is the dimension."""
-    proprio = tuple(f"{arm.prefix}{name}" for arm in task.arms for name in PROPRIO_NAMES)
-    return proprio + tuple(f"{body}_{axis}" for body in task.observed for axis in _POSE_NAMES)
+    return proprioception_names(task) + tuple(f"{body}_{axis}" for body in task.observed for axis in _POSE_NAMES)
 
 
 def build_proprioception(

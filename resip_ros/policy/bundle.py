@@ -29,13 +29,16 @@ from resip_ros.policy.card import (
     BaseCard,
     Card,
     ResidualCard,
+    StudentCard,
     Success,
     ValueCard,
     card_to_mapping,
     parse_card,
 )
+from resip_ros.policy.image_encoder import StudentNetwork
 from resip_ros.policy.networks import build_residual_actor
 from resip_ros.policy.normalizer import Normalizer
+from resip_ros.policy.plan_network import PlanNetwork
 from resip_ros.policy.plan_range import PlanRange
 from resip_ros.policy.runtime import (
     AssemblyPolicy,
@@ -173,11 +176,19 @@ def load_base(directory: Path, device: str = "cpu") -> BasePolicy:
     try:
         plan_range = _pop_plan_range(tensors)
         input_dim = base_input_dim(get_task(card.task), normalizer, card.relative_features)
-        network = card.network.build(len(card.action), input_dim, card.prediction_horizon)
+        network = _build_network(card, input_dim)
         _load_weights(directory, network, tensors)
         return BasePolicy(card, normalizer, network, device, plan_range)
     except DataError as error:
         raise CheckpointMismatch(f"bundle {directory}: {error}") from error
+
+
+def _build_network(card: BaseCard, input_dim: int) -> PlanNetwork:
+    """The untrained network that a card describes, for inputs (B, input_dim)."""
+    if isinstance(card, StudentCard):
+        dims = len(card.action), input_dim, card.prediction_horizon
+        return StudentNetwork(card.network, card.images, card.encoder, dims)
+    return card.network.build(len(card.action), input_dim, card.prediction_horizon)
 
 
 def _pop_plan_range(tensors: dict[str, Tensor]) -> PlanRange | None:
@@ -242,8 +253,13 @@ def _check_base(directory: Path, card: ResidualCard | ValueCard, base: BasePolic
         )
 
 
-def load_policy(directory: Path, device: str = "cpu") -> AssemblyPolicy:
+def load_policy(directory: Path, device: str = "cpu", *, images: bool = False) -> AssemblyPolicy:
     """Load a policy folder (`base/`, perhaps `residual/` or `value/`) or a single base bundle.
+
+    Args:
+        directory: Policy folder, or bundle of a base or a student.
+        device: Torch device.
+        images: Whether the caller has pictures to give; without them a student is refused.
 
     Raises:
         CheckpointMismatch: if there is neither, or one of the bundles is refused.
@@ -255,6 +271,11 @@ def load_policy(directory: Path, device: str = "cpu") -> AssemblyPolicy:
             raise CheckpointMismatch(
                 f"{directory} is a {card.kind} and needs its base; give the policy folder that "
                 f"holds base/ and {card.kind}/"
+            )
+        if isinstance(card, StudentCard) and not images:
+            raise CheckpointMismatch(
+                f"{directory} is a student and needs pictures of {', '.join(card.images)}; here a "
+                "policy sees the parts' poses: give the policy that taught it"
             )
         return AssemblyPolicy(load_base(directory, device))
     if not (directory / "base").is_dir():

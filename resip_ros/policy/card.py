@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 
 from resip_ros.core.action import action_names
 from resip_ros.core.errors import CheckpointMismatch, ConfigError
-from resip_ros.core.observation import observation_names
+from resip_ros.core.images import POLICY_CAMERAS
+from resip_ros.core.observation import observation_names, proprioception_names
 from resip_ros.core.tasks import get_task
+from resip_ros.policy.image_encoder import EncoderSpec
 from resip_ros.policy.networks import ARCHITECTURES
 from resip_ros.policy.plan_network import NetworkSpec
 from resip_ros.policy.sampler import SamplerSpec
@@ -103,6 +105,29 @@ class BaseCard:
             raise ConfigError(str(error)) from error
 
 
+@dataclass(frozen=True)
+class StudentCard(BaseCard):
+    """Card of a policy that plans from proprioception and pictures; it needs no part poses."""
+
+    images: tuple[str, ...] = field(kw_only=True)
+    """Cameras, each of `core.images.IMAGE_SHAPE`."""
+    encoder: EncoderSpec = field(kw_only=True)
+    kind: str = field(default="student")
+
+    def __post_init__(self) -> None:
+        """Refuse values this package cannot run."""
+        super().__post_init__()
+        if not self.images or len(set(self.images)) != len(self.images):
+            raise ConfigError(f"images needs cameras, each once, got {self.images}")
+        unknown = [name for name in self.images if name not in POLICY_CAMERAS]
+        if unknown:
+            raise ConfigError(
+                f"images names {', '.join(unknown)}; cameras: {', '.join(POLICY_CAMERAS)}"
+            )
+        if self.relative_features:
+            raise ConfigError("relative_features need part poses, which a student does not see")
+
+
 @dataclass(frozen=True, kw_only=True)
 class AdditionCard:
     """What the cards of everything that was trained on a base have in common."""
@@ -180,9 +205,10 @@ def of_base(card: BaseCard) -> dict[str, Any]:
     }
 
 
-Card = BaseCard | ResidualCard | ValueCard
-CARDS: dict[str, type[BaseCard] | type[ResidualCard] | type[ValueCard]] = {
+Card = BaseCard | StudentCard | ResidualCard | ValueCard
+CARDS: dict[str, type[BaseCard] | type[StudentCard] | type[ResidualCard] | type[ValueCard]] = {
     "base": BaseCard,
+    "student": StudentCard,
     "residual": ResidualCard,
     "value": ValueCard,
 }
@@ -200,7 +226,8 @@ def _check_common(card: BaseCard | AdditionCard) -> None:
     task = get_task(card.task)
     if card.rate_hz != task.rate_hz:
         raise ConfigError(f"rate_hz is {card.rate_hz}, task {task.name} has {task.rate_hz}")
-    _check_names("observation", card.observation, observation_names(task))
+    seen = proprioception_names if isinstance(card, StudentCard) else observation_names
+    _check_names("observation", card.observation, seen(task))
     _check_names("action", card.action, action_names(task))
 
 

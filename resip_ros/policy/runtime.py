@@ -23,7 +23,13 @@ from resip_ros.core.observation import (
     relative_feature_names,
 )
 from resip_ros.core.tasks import TaskSpec, get_task
-from resip_ros.policy.card import BaseCard, ResidualCard
+from resip_ros.policy.card import BaseCard, ResidualCard, StudentCard
+from resip_ros.policy.image_encoder import (
+    Images,
+    StudentNetwork,
+    check_images,
+    prepare_images,
+)
 from resip_ros.policy.normalizer import Normalizer
 from resip_ros.policy.plan_network import PlanNetwork
 from resip_ros.policy.plan_range import PlanRange
@@ -131,8 +137,16 @@ class BasePolicy:
         """Seed the noise of the plans that follow."""
         self._generator.manual_seed(seed)
 
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Cameras that the policy needs; none for one that sees the state."""
+        return self.card.images if isinstance(self.card, StudentCard) else ()
+
     def predict_chunk(
-        self, obs: Float64 | Float32, generator: torch.Generator | None = None
+        self,
+        obs: Float64 | Float32,
+        generator: torch.Generator | None = None,
+        images: Images | None = None,
     ) -> Float32:
         """Plan from the present observation; a denoiser starts from fresh noise.
 
@@ -140,11 +154,15 @@ class BasePolicy:
         generator give an equal plan.
 
         Args:
-            obs: (B, D) raw observation, SI, base frame.
+            obs: (B, D) raw observation, SI, base frame; proprioception alone for a student.
             generator: CPU generator of the noise; the policy's own if None.
+            images: Camera to (B, 240, 320, 3) uint8 RGB, of a student's cameras.
 
         Returns:
             (B, T, A) normalised actions; the first is for this step.
+
+        Raises:
+            DataError: an input is missing, not finite, or of a wrong shape.
         """
         obs = _check_input("observation", obs, self.normalizer.obs_dim)
         noise = torch.randn(
@@ -153,8 +171,23 @@ class BasePolicy:
         ).to(self._device)
         condition = torch.from_numpy(self.build_input(obs)).to(self._device)
         with torch.inference_mode():
+            if isinstance(self.card, StudentCard):
+                condition = self._see(self.card, condition, images)
             chunk = self._network.compute_plan(condition, noise, self.card.sampler)
         return self.decode_plan(chunk.cpu().numpy(), obs)
+
+    def _see(
+        self, card: StudentCard, proprio: torch.Tensor, images: Images | None
+    ) -> torch.Tensor:
+        """The plan network's input: proprioception (B, D) and what the pictures show."""
+        assert isinstance(self._network, StudentNetwork)
+        check_images(card.images, images, len(proprio))
+        assert images is not None
+        prepared = {
+            name: prepare_images(name, images[name], card.encoder.size).to(self._device)
+            for name in card.images
+        }
+        return self._network.encode(proprio, prepared)
 
     def build_input(self, obs: Float64 | Float32) -> Float32:
         """What the network sees (B, `base_input_dim`) for raw observations (B, D)."""
@@ -246,12 +279,17 @@ class AssemblyPolicy:
         corrects_chunks = self.residual is not None and self.residual.card.chunk_steps > 1
         return self.value is not None or corrects_chunks
 
-    def plan(self, obs: Float64 | Float32, generator: torch.Generator | None = None) -> Float32:
+    def plan(
+        self,
+        obs: Float64 | Float32,
+        generator: torch.Generator | None = None,
+        images: Images | None = None,
+    ) -> Float32:
         """Chunks (B, K, A), normalised, to be executed from observations (B, D) on."""
         if self.value is not None:
             chunk = self.value.choose(self.base, obs, generator)
         else:
-            chunk = self.base.predict_chunk(obs, generator)[:, : self.base.action_steps]
+            chunk = self.base.predict_chunk(obs, generator, images)[:, : self.base.action_steps]
         if self.residual is not None and self.residual.card.chunk_steps > 1:
             chunk = chunk + self.residual.correct(obs, chunk)
         return chunk

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draw the pictures of simulated demonstrations: front and wrist, with randomised looks.
+
+    python -m training.render data/peg_teacher.zarr --out data/peg_images.zarr --processes 2
+
+What the teacher did from states becomes what a student sees (ResiP §II-D). The look of a frame is
+drawn from (seed, episode, frame), so the result is the same for any number of processes. After
+Ctrl-C the same command with --resume goes on. Arrays `image_front`, `image_wrist` (N, 240, 320, 3)
+uint8 RGB are added to a copy of the dataset. Letters: N steps.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+import zarr
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from resip_ros.core.errors import ConfigError, DataError, ResipError
+from resip_ros.core.images import POLICY_CAMERAS, image_array
+from resip_ros.sim.gl import find_backend
+from resip_ros.sim.render import Renderer
+from training.dataset import Demonstrations, read_demonstrations, write_demonstrations
+from training.image_dataset import CHUNK_FRAMES, IMAGES_ATTRIBUTE, create_image_arrays
+from training.provenance import describe_command, describe_commit
+from training.randomize import LOOKS, LookApplier, LookRange, prepare_scene, sample_look
+from training.real_standin import STANDIN
+
+_UNIT_FRAMES = 16 * CHUNK_FRAMES
+_LIMIT_FRAMES = 48
+Pictures = dict[str, NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """What to draw."""
+
+    data: Annotated[Path, tyro.conf.Positional]
+    """Demonstrations with `sim_state`, as training.collect writes them."""
+    out: Path
+    """Zarr group to write; refused when it exists, unless with --resume."""
+    look: Literal["random", "nominal_parts", "standin", "standin_new_colors"] = "random"
+    """Ranges of training.randomize: random in everything, with parts in their own colours, or the
+    stand-in for a real bench."""
+    episodes: int | None = None
+    """Only the first so many episodes."""
+    seed: int = 0
+    """Seed of the looks."""
+    processes: int = 1
+    """Processes that draw; each needs about 300 MB."""
+    resume: bool = False
+    """Draw only what an interrupted command has left out."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot be."""
+        if self.processes < 1 or (self.episodes is not None and self.episodes < 1):
+            raise ConfigError("--processes and --episodes must be at least 1")
+
+
+class RandomRenderer:
+    """Draws policy pictures in one look after the other; belongs to one thread."""
+
+    def __init__(self, task: str, ranges: LookRange) -> None:
+        """Open the graphics.
+
+        Raises:
+            NoRenderingError: this machine cannot draw.
+        """
+        self._task, self._ranges = task, ranges
+        self._renderer = Renderer(task, prepare=prepare_scene)
+        self._looks = LookApplier(self._renderer.model, task)
+        self.nq = self._renderer.model.nq
+
+    def draw(self, state: NDArray[np.floating], key: tuple[int, ...]) -> Pictures:
+        """Pictures of a scene (nq + 3 nmocap,) in the look that the integers `key` draw."""
+        look = sample_look(self._ranges, self._task, np.random.default_rng(key))
+        self._looks.apply(look, self._renderer.scene)
+        state = np.asarray(state, dtype=np.float64)
+        qpos, mocap_pos = state[: self.nq], state[self.nq :].reshape(-1, 3)
+        return self._renderer.render_policy(qpos, mocap_pos)
+
+    def close(self) -> None:
+        """Free the graphics memory."""
+        self._renderer.close()
+
+
+def shown_rows(data: Demonstrations, delay: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of every step (N,): episode, and the row whose scene it shows, `delay` steps before."""
+    starts = np.concatenate([[0], data.episode_ends[:-1]])
+    lengths = np.diff(data.episode_ends, prepend=0)
+    episode = np.repeat(np.arange(len(starts)), lengths)
+    rows = np.arange(int(data.episode_ends[-1]))
+    return episode, np.maximum(rows - delay, starts[episode])
+
+
+def draw_unit(settings: RenderSettings, task: str, first: int) -> int:
+    """Draw the frames of a unit that are not there yet; returns how many were drawn."""
+    worker = _worker(settings, task)
+    drawn = 0
+    last = min(first + _UNIT_FRAMES, len(worker.rows))
+    for start in range(first, last, CHUNK_FRAMES):
+        stop = min(start + CHUNK_FRAMES, last)
+        if all(chunk_file(settings.out, name, start).is_file() for name in POLICY_CAMERAS):
+            continue
+        frames = [worker.draw(row) for row in range(start, stop)]
+        for name in POLICY_CAMERAS:
+            worker.arrays[name][start:stop] = np.stack([frame[name] for frame in frames])
+        drawn += stop - start
+    return drawn
+
+
+def chunk_file(out: Path, camera: str, row: int) -> Path:
+    """File of the chunk that begins with a row; zarr writes it whole or not at all."""
+    return out / image_array(camera) / "c" / str(row // CHUNK_FRAMES) / "0" / "0" / "0"
+
+
+class _Worker:
+    """What a process keeps between units."""
+
+    def __init__(self, settings: RenderSettings, task: str) -> None:
+        data = read_demonstrations(settings.out, task)
+        assert data.sim_state is not None
+        delay = STANDIN.image_delay_steps if settings.look.startswith("standin") else 0
+        self.episode, self.rows = shown_rows(data, delay)
+        self._states, self._seed = data.sim_state, settings.seed
+        self._starts = np.concatenate([[0], data.episode_ends])
+        self._renderer = RandomRenderer(task, LOOKS[settings.look])
+        group = zarr.open_group(str(settings.out), mode="r+")
+        self.arrays: dict[str, Any] = {n: group[image_array(n)] for n in POLICY_CAMERAS}
+
+    def draw(self, row: int) -> Pictures:
+        episode = int(self.episode[row])
+        frame = row - int(self._starts[episode])
+        return self._renderer.draw(self._states[self.rows[row]], (self._seed, episode, frame))
+
+
+_workers: dict[str, _Worker] = {}
+
+
+def _worker(settings: RenderSettings, task: str) -> _Worker:
+    key = f"{settings.out}|{settings.look}|{settings.seed}"
+    if key not in _workers:
+        _workers.clear()
+        _workers[key] = _Worker(settings, task)
+    return _workers[key]
+
+
+def prepare(settings: RenderSettings) -> tuple[str, int]:
+    """Make the output, or check that it is the one to resume; returns task and frames.
+
+    Raises:
+        ResipError: for input that cannot be drawn, or another run's output.
+    """
+    task = read_task(settings.data)
+    identity = {
+        "data": read_demonstrations(settings.data, task).hash,
+        "look": settings.look,
+        "seed": settings.seed,
+        "episodes": settings.episodes,
+    }
+    if settings.out.exists():
+        if not settings.resume:
+            raise ConfigError(
+                f"{settings.out} exists already; go on with --resume, choose another --out or "
+                "remove it"
+            )
+        before = zarr.open_group(str(settings.out), mode="r").attrs.get("rendering")
+        if before != identity:
+            raise ConfigError(f"{settings.out} was made with {before}, now it is {identity}")
+        return task, int(read_demonstrations(settings.out, task).episode_ends[-1])
+    data = first_episodes(read_demonstrations(settings.data, task), settings.episodes)
+    check_states(settings.data, data)
+    write_demonstrations(settings.out, data)
+    group = zarr.open_group(str(settings.out), mode="r+")
+    create_image_arrays(group, len(data.action))
+    group.attrs["rendering"] = identity
+    return task, len(data.action)
+
+
+def read_task(path: Path) -> str:
+    """Name of the task that a dataset says it is of.
+
+    Raises:
+        DataError: there is no such dataset.
+    """
+    try:
+        return str(zarr.open_group(str(path), mode="r").attrs["task"])
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is no dataset of training.collect: {error}") from error
+
+
+def first_episodes(data: Demonstrations, count: int | None) -> Demonstrations:
+    """The first `count` episodes; all if None or if there are fewer."""
+    if count is None or count >= data.num_episodes:
+        return data
+    end = int(data.episode_ends[count - 1])
+    states = None if data.sim_state is None else data.sim_state[:end]
+    ends = data.episode_ends[:count]
+    return Demonstrations(
+        data.task, data.state_obs[:end], data.action[:end], ends, data.source, data.seed, states
+    )
+
+
+def check_states(path: Path, data: Demonstrations) -> None:
+    """Refuse demonstrations whose scenes are not known.
+
+    Raises:
+        DataError: with what to do.
+    """
+    if data.sim_state is None:
+        raise DataError(
+            f"{path} has no sim_state (source: {data.source}): only simulated demonstrations can "
+            "be drawn, collected with this version of training.collect"
+        )
+
+
+def run(settings: RenderSettings) -> dict[str, Any]:
+    """Draw everything that is missing and report the speed."""
+    find_backend()
+    task, frames = prepare(settings)
+    units = range(0, frames, _UNIT_FRAMES)
+    began = time.monotonic()
+    with Progress() as progress:
+        bar = progress.add_task("frames", total=frames)
+        drawn = 0
+        for count, unit in _draw_all(settings, task, units):
+            drawn += count
+            progress.advance(bar, min(_UNIT_FRAMES, frames - unit))
+    seconds = time.monotonic() - began
+    group = zarr.open_group(str(settings.out), mode="r+")
+    group.attrs["provenance"] = {"command": describe_command(), "commit": describe_commit()}
+    group.attrs[IMAGES_ATTRIBUTE] = list(POLICY_CAMERAS)
+    limit = plain_rate(settings.out, task, min(frames, _LIMIT_FRAMES))
+    rate = drawn / seconds
+    figures = {
+        "task": task,
+        "out": str(settings.out),
+        "steps": frames,
+        "drawn": drawn,
+        "seconds": round(seconds, 1),
+        "steps_per_s": round(rate, 1),
+        "processes": settings.processes,
+        "plain_steps_per_s": round(limit, 1),
+        "share_of_plain": round(rate / settings.processes / limit, 2),
+    }
+    print(json.dumps(figures, indent=1))
+    return figures
+
+
+def _draw_all(settings: RenderSettings, task: str, units: range) -> Any:
+    """Yield frames drawn and first frame of each unit, as they are done."""
+    if settings.processes == 1:
+        for unit in units:
+            yield draw_unit(settings, task, unit), unit
+        _workers.clear()
+        return
+    # spawn: OpenGL does not survive a fork
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(settings.processes, mp_context=context) as pool:
+        jobs = {pool.submit(draw_unit, settings, task, unit): unit for unit in units}
+        try:
+            for job in as_completed(jobs):
+                yield job.result(), jobs[job]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def plain_rate(path: Path, task: str, frames: int) -> float:
+    """Steps a second of the renderer alone in one process: the same states, without looks."""
+    states = np.asarray(read_demonstrations(path, task).sim_state, dtype=np.float64)
+    with Renderer(task) as renderer:
+        nq = renderer.model.nq
+        renderer.render_policy(states[0, :nq], states[0, nq:].reshape(-1, 3))
+        began = time.perf_counter()
+        for state in itertools.islice(states[:: max(1, len(states) // frames)], frames):
+            renderer.render_policy(state[:nq], state[nq:].reshape(-1, 3))
+        return frames / (time.perf_counter() - began)
+
+
+def main() -> None:
+    """Command-line entry."""
+    try:
+        run(tyro.cli(RenderSettings, description=__doc__))
+    except ResipError as error:
+        raise SystemExit(f"training.render: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("training.render: interrupted; --resume goes on") from None
+
+
+if __name__ == "__main__":
+    main()
