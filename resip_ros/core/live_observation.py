@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from resip_ros.core import messages
 from resip_ros.core.alignment import AlignedStreams
-from resip_ros.core.chunking import tick_of, tick_start_ns
+from resip_ros.core.arms import to_task_frame
+from resip_ros.core.chunking import period_ns, tick_of, tick_start_ns
 from resip_ros.core.geometry import Array
 from resip_ros.core.kinematics import forward, tcp_velocity
 from resip_ros.core.observation import build_proprioception, build_state_observation
@@ -18,9 +21,15 @@ from resip_ros.core.tasks import TaskSpec
 ROBOT_MAX_AGE_S = 0.05
 PARTS_MAX_AGE_S = 0.1
 PATIENCE_NS = 25_000_000
-"""This long after a step began a stream that lags is not waited for any more."""
+"""This long after a step began a stream that lags is not waited for any more; at most half of a
+step, see ``patience_ns``."""
 GIVE_UP_NS = 200_000_000
 """Twice the greatest age: what comes later was too late for any policy."""
+
+
+def patience_ns(rate_hz: float) -> int:
+    """How long after a step began a stream that lags is waited for, ns."""
+    return min(PATIENCE_NS, period_ns(rate_hz) // 2)
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,7 @@ def decode_joints(message: Any) -> tuple[int, JointReading]:
 
 
 def build_live_observation(
-    task: TaskSpec, joints: JointReading, poses: Mapping[str, Any]
+    task: TaskSpec, joints: Sequence[JointReading], poses: Mapping[str, Any]
 ) -> Array:
     """Decoded streams to the observation (D,), with the functions that training uses.
 
@@ -56,16 +65,15 @@ def build_live_observation(
     instant and equal to what the training env computes.
 
     Args:
-        task: Its parts.
-        joints: Measured joints and gripper width.
+        task: Its arms and parts.
+        joints: Measured joints and gripper width of each arm, in the task's order.
         poses: Part name to pose (7,) [x y z qx qy qz qw], base frame.
     """
-    # a batch of one, as the env computes it, so that even the last bit agrees
-    q, dq = joints.q[None], joints.dq[None]
-    pos, rot = forward(q)
-    linear, angular = tcp_velocity(q, dq)
-    proprioception = build_proprioception(pos[0], rot[0], linear[0], angular[0], joints.width_m)
-    return build_state_observation(task, proprioception, poses)
+    # a batch of arms, as the env computes it, so that even the last bit agrees
+    q, dq = np.stack([arm.q for arm in joints]), np.stack([arm.dq for arm in joints])
+    width_m = np.stack([arm.width_m for arm in joints])
+    blocks = build_proprioception(*forward(q), *tcp_velocity(q, dq), width_m)
+    return build_state_observation(task, to_task_frame(task.arms, blocks), poses)
 
 
 class RecordedStreams:
@@ -130,8 +138,9 @@ class RecordedStreams:
             # the message that reaches the instant decides how the policy sampled there
             self._asked_ns = time_ns
             rate = self._task.rate_hz
-            is_late = time_ns - tick_start_ns(tick_of(time_ns, rate), rate) >= PATIENCE_NS
-            lags = common_ns is None or self._newest_ns - common_ns > PATIENCE_NS
+            patience = patience_ns(rate)
+            is_late = time_ns - tick_start_ns(tick_of(time_ns, rate), rate) >= patience
+            lags = common_ns is None or self._newest_ns - common_ns > patience
             self._at_newest = is_late and lags
         has_all = common_ns is not None and common_ns >= time_ns
         is_over = is_last_chance or self._newest_ns - time_ns > GIVE_UP_NS
@@ -139,4 +148,4 @@ class RecordedStreams:
             return None
         values = self._streams.sample(time_ns)
         poses = {name: values[topic] for name, topic in self._parts.items()}
-        return build_live_observation(self._task, values[self._joints], poses)
+        return build_live_observation(self._task, (values[self._joints],), poses)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from resip_ros.core.action import ACTION_DIM, ACTION_NAMES
+from resip_ros.core.action import ACTION_NAMES
 from resip_ros.core.chunking import NS_PER_S, ActionChunk, period_ns
 from resip_ros.core.errors import DataError, UnsafeCommand
 from resip_ros.core.geometry import Array
@@ -42,16 +42,22 @@ def fill_header_inplace(header: Any, time_ns: int, frame: str) -> None:
     header.frame_id = frame
 
 
-def fill_chunk_inplace(message: Any, chunk: ActionChunk, new_point: Callable[[], Any]) -> None:
-    """Chunk to JointTrajectory: ten named task dimensions, one point a step.
+def fill_chunk_inplace(
+    message: Any,
+    chunk: ActionChunk,
+    new_point: Callable[[], Any],
+    names: tuple[str, ...] = ACTION_NAMES,
+) -> None:
+    """Chunk to JointTrajectory: ten named task dimensions for each arm, one point a step.
 
     Args:
         message: JointTrajectory to fill.
         chunk: Actions in SI units; its stamp becomes the header's and is its identity.
         new_point: Makes an empty JointTrajectoryPoint.
+        names: Names of the action's entries; ``action_names`` of the task.
     """
     fill_header_inplace(message.header, chunk.stamp_ns, BASE_FRAME)
-    message.joint_names = list(ACTION_NAMES)
+    message.joint_names = list(names)
     points: list[Any] = []
     for step, action in enumerate(chunk.actions):
         point = new_point()
@@ -61,8 +67,10 @@ def fill_chunk_inplace(message: Any, chunk: ActionChunk, new_point: Callable[[],
     message.points = points
 
 
-def decode_chunk(message: Any, rate_hz: float) -> ActionChunk:
-    """JointTrajectory to chunk.
+def decode_chunk(
+    message: Any, rate_hz: float, names: tuple[str, ...] = ACTION_NAMES
+) -> ActionChunk:
+    """JointTrajectory to chunk of actions with entries of these names.
 
     Raises:
         UnsafeCommand: for wrong names, lengths, times, or values that are not finite.
@@ -70,35 +78,40 @@ def decode_chunk(message: Any, rate_hz: float) -> ActionChunk:
     step_ns = period_ns(rate_hz)
     first_ns = stamp_to_ns(message.points[0].time_from_start) if message.points else step_ns
     begin_step = max(0, first_ns // step_ns - 1)
-    actions = _decode_points(message, rate_hz, begin_step)
+    actions = _decode_points(message, rate_hz, names, begin_step)
     return ActionChunk(stamp_to_ns(message.header.stamp), actions, rate_hz, begin_step)
 
 
-def decode_action_message(message: Any, rate_hz: float) -> tuple[int, Array]:
-    """JointTrajectory of one point to observation stamp (ns) and action (10,).
+def decode_action_message(
+    message: Any, rate_hz: float, names: tuple[str, ...] = ACTION_NAMES
+) -> tuple[int, Array]:
+    """JointTrajectory of one point to observation stamp (ns) and action (10 A,) of A arms.
 
     Whether the arm may follow it is ``limits.check_action``'s decision.
 
     Raises:
         UnsafeCommand: for anything but one well-formed action.
     """
-    actions = _decode_points(message, rate_hz)
+    actions = _decode_points(message, rate_hz, names)
     if len(actions) != 1:
         raise UnsafeCommand(f"action message has {len(actions)} points; expected 1")
     return stamp_to_ns(message.header.stamp), actions[0]
 
 
-def _decode_points(message: Any, rate_hz: float, begin_step: int = 0) -> Array:
-    """Checked positions of a JointTrajectory of actions, (Ta, 10).
+def _decode_points(
+    message: Any, rate_hz: float, names: tuple[str, ...], begin_step: int = 0
+) -> Array:
+    """Checked positions of a JointTrajectory of actions, (Ta, 10 A).
 
     Args:
         message: The trajectory.
         rate_hz: Policy steps per second.
+        names: Expected names of an action's entries.
         begin_step: Steps between its stamp and its first action.
     """
-    if tuple(message.joint_names) != ACTION_NAMES:
+    if tuple(message.joint_names) != names:
         raise UnsafeCommand(
-            f"action message names {list(message.joint_names)}; expected {list(ACTION_NAMES)}"
+            f"action message names {list(message.joint_names)}; expected {list(names)}"
         )
     if message.header.frame_id != BASE_FRAME:
         raise UnsafeCommand(
@@ -108,10 +121,10 @@ def _decode_points(message: Any, rate_hz: float, begin_step: int = 0) -> Array:
         raise UnsafeCommand("action message has no points; expected at least 1")
     rows: list[Sequence[float]] = []
     for step, point in enumerate(message.points):
-        if len(point.positions) != ACTION_DIM:
+        if len(point.positions) != len(names):
             raise UnsafeCommand(
                 f"action message point {step} has {len(point.positions)} values; "
-                f"expected {ACTION_DIM}"
+                f"expected {len(names)}"
             )
         expected = (begin_step + step + 1) * period_ns(rate_hz)
         if stamp_to_ns(point.time_from_start) != expected:

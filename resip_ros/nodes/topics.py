@@ -14,6 +14,8 @@ from rclpy.qos import (
     ReliabilityPolicy,
 )
 
+from resip_ros.core.arms import Arm
+
 NAMESPACE = "fr3"
 
 JOINT_STATES = "joint_states"
@@ -33,6 +35,11 @@ POLICY_ACTIVE = "policy/active"
 SIM_STATE = "sim/state"
 CLOCK = "/clock"
 DIAGNOSTICS = "/diagnostics"
+
+
+def of_arm(arm: Arm, name: str) -> str:
+    """Topic of one arm, such as ``joint_states``; below the arm's name where it has one."""
+    return f"{arm.name}/{name}" if arm.name else name
 
 
 def part_pose(part: str) -> str:
