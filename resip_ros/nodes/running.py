@@ -16,7 +16,7 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 
-from resip_ros.core.errors import ResipError
+from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.tasks import get_task
 from resip_ros.nodes.launcher import Launcher
 from resip_ros.nodes.operator import Operator
@@ -119,3 +119,18 @@ def check_out(out: Path) -> None:
             f"{out} has {free // 1_000_000} MB free and may be read-only; expected at least "
             f"{MIN_FREE_BYTES // 1_000_000} MB to write; free some space or choose another --out"
         )
+
+
+def ask_for_clear_way() -> None:
+    """Waits for a person's consent to move a real arm.
+
+    Raises:
+        ConfigError: when nobody can give it.
+    """
+    try:
+        input("The arm will move. Clear its way, keep the stop in reach, then press Enter. ")
+    except EOFError:
+        raise ConfigError(
+            "nobody confirmed that the arm may move: there is no terminal to ask on; start from "
+            "one, or pass --shadow (no motion) or --headless (moves without asking)"
+        ) from None

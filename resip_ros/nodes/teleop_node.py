@@ -54,6 +54,8 @@ class TeleopNode(StackNode):
         super().__init__("teleop", **kwargs)
         self.parameters = declare_parameters(self, TeleopParameters)
         self.device = device
+        self.is_running = False
+        """Whether an episode runs."""
 
     def configure(self) -> None:
         """Opens device and topics.
@@ -74,7 +76,6 @@ class TeleopNode(StackNode):
         self._output = TeleopOutput(self, self._task.rate_hz, values.takes_over)
         latched = topics.latched_qos()
         self._reports = self.create_publisher(String, topics.EPISODE_REPORT, latched)
-        self._is_running = False
         self.create_subscription(String, topics.EPISODE_EVENT, self._on_event, latched)
         if values.takes_over:
             self.create_subscription(
@@ -90,6 +91,8 @@ class TeleopNode(StackNode):
             self.device.close()
 
     def _start(self) -> None:
+        assert self.device is not None
+        self.device.release()
         self._target.forget()
         self._output.reset()
         self._last_tick, self._held = -1, False
@@ -114,9 +117,9 @@ class TeleopNode(StackNode):
             age_ns = self.get_clock().now().nanoseconds - event.stamp_ns
             if age_ns < MAX_AGE_NS:
                 self._start()
-                self._is_running = True
-        elif event.kind in (events.STOPPED, events.FAULT) and self._is_running:
-            self._is_running = False
+                self.is_running = True
+        elif event.kind in (events.STOPPED, events.FAULT) and self.is_running:
+            self.is_running = False
             self._report()
 
     def _on_action(self, message: JointTrajectory) -> None:
@@ -130,7 +133,7 @@ class TeleopNode(StackNode):
         self._target.is_closed = bool(action[9] > 0)
 
     def _on_joints(self, message: JointState) -> None:
-        if not self._is_running:
+        if not self.is_running:
             return
         try:
             stamp_ns, joints = decode_joints(message)

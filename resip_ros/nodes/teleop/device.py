@@ -13,8 +13,8 @@ from resip_ros.core.errors import ResipError
 from resip_ros.core.geometry import Array
 from resip_ros.core.teleop import Reading
 
-SAVE, DISCARD = "\n", "x"
-"""Keys of the session that a gamepad has too."""
+SAVE, DISCARD, QUIT = "\n", "x", "q"
+"""Keys of the session: a gamepad has the first two."""
 DEAD_ZONE = 0.08
 
 
@@ -38,6 +38,10 @@ class Device(Protocol):
 
     def event_s(self) -> float | None:
         """Monotonic time of the oldest press since the last call, s; None without one."""
+        ...
+
+    def release(self) -> None:
+        """Forgets what was pressed so far: a new episode begins."""
         ...
 
     def commands(self) -> list[str]:

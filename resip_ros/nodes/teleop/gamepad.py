@@ -86,6 +86,11 @@ class PadDevice:
             event_s, self._event_s = self._event_s, None
         return event_s
 
+    def release(self) -> None:
+        """Forgets presses; what is held is held."""
+        with self._lock:
+            self._toggles, self._event_s = 0, None
+
     def commands(self) -> list[str]:
         """Start, Back and the terminal's keys."""
         keys = [key for key, _ in self._keys.take()] if self._keys is not None else []

@@ -87,8 +87,14 @@ class KeyboardDevice:
         event_s, self._event_s = self._event_s, None
         return event_s
 
+    def release(self) -> None:
+        """Lets go."""
+        self._held, self._toggles, self._event_s = False, 0, None
+        self._pressed_s.clear()
+
     def commands(self) -> list[str]:
         """Keys that mean nothing to the arm."""
+        self._take()
         others, self._others = self._others, []
         return others
 

@@ -82,6 +82,11 @@ class SpaceMouseDevice:
             event_s, self._event_s = self._event_s, None
         return event_s
 
+    def release(self) -> None:
+        """Lets go, until the cap is moved."""
+        with self._lock:
+            self._held, self._toggles, self._event_s = False, 0, None
+
     def commands(self) -> list[str]:
         """The terminal's keys."""
         return [key for key, _ in self._keys.take()] if self._keys is not None else []
