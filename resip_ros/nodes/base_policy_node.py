@@ -19,6 +19,7 @@ from resip_ros.core.plan_delay import AUTOMATIC
 from resip_ros.core.planner import Planner, PlanRequest
 from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
+from resip_ros.nodes.diagnostics import Health
 from resip_ros.nodes.episode import EpisodeSwitch
 from resip_ros.nodes.lifecycle import ManagedNode, ManagedParameters
 from resip_ros.nodes.node_main import POLICY_NICE, run_node
@@ -113,6 +114,21 @@ class BasePolicyNode(ManagedNode):
     def deactivate(self) -> None:
         """Leaves a running episode: without chunks the bridge holds the arm."""
         self._switch.end()
+
+    def diagnose(self, health: Health) -> None:
+        """Policy, inputs, and how long a chunk takes: over a step, the residual waits for it."""
+        assert self._slot is not None
+        self._slot.diagnose(health)
+        self._switch.diagnose(health)
+        self._input.diagnose(health)
+        for name, count in self._counts.items():
+            health.value(name, count)
+        health.latencies(
+            "chunk",
+            self._latencies_ms,
+            1e3 / self._task.rate_hz,
+            "inference does not fit in a step; free the machine's cores",
+        )
 
     def close(self) -> None:
         """Ends the inference thread after the chunk in progress."""

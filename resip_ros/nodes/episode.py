@@ -12,6 +12,7 @@ from resip_ros.core import events
 from resip_ros.core.chunking import NS_PER_S
 from resip_ros.core.errors import DataError
 from resip_ros.nodes import topics
+from resip_ros.nodes.diagnostics import WARN, Health
 from resip_ros.nodes.lifecycle import ManagedNode
 
 # events are kept for nodes that join later; a start from long ago must not move the arm
@@ -56,6 +57,12 @@ class EpisodeSwitch:
                 self.is_running = True
         elif event.kind in (events.STOPPED, events.FAULT):
             self.end()
+
+    def diagnose(self, health: Health) -> None:
+        """Whether an episode runs, and whether the node takes part."""
+        health.value("episode", "running" if self.is_running else "none")
+        if not self.is_enabled:
+            health.tell(WARN, "output is switched off; call ~/enable to switch it on")
 
     def end(self) -> None:
         """Takes no more part in an episode that runs."""

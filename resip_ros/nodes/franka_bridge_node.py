@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rclpy.parameter import Parameter
 from std_msgs.msg import String
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from resip_ros.core import events, messages
@@ -21,21 +20,19 @@ from resip_ros.core.config import load_control_config
 from resip_ros.core.errors import ResipError, UnsafeCommand
 from resip_ros.nodes import topics
 from resip_ros.nodes.command_gate import CommandGate
+from resip_ros.nodes.diagnostics import ERROR, WARN, Health
 from resip_ros.nodes.lifecycle import ManagedNode, ManagedParameters
 from resip_ros.nodes.node_main import run_node
 from resip_ros.nodes.parameters import declare_parameters, parameter
+from resip_ros.nodes.robot_health import assess_robot
 from resip_ros.nodes.state_publisher import StatePublisher
-from resip_ros.robot.arm import ArmState, FrankaArm, Phase
-from resip_ros.robot.connection import RobotUnavailable
-from resip_ros.robot.gripper import GripperGoal, GripperWorker
-from resip_ros.robot.supervisor import Supervisor
+from resip_ros.robot.arm_state import ArmState, Phase
+from resip_ros.robot.link import RobotLink
 
 NS_PER_MS = 1_000_000
-STATE_PERIOD_NS = 10 * NS_PER_MS
 # the simulated robot starts beside the bridge
 SIM_WAIT_S = 40.0
-HOME_TIMEOUT_S = 30.0
-LOST_PAUSE_S = 0.5
+REFUSED_WARN = 0.1
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,11 @@ class BridgeParameters(ManagedParameters):
     control_config: str = parameter(
         "", "YAML file with the control numbers; empty: config/robots/fr3.yaml"
     )
-    shadow: bool = parameter(False, "gate and count commands, but never move the arm")
+    shadow: bool = parameter(
+        False,
+        "gate and count commands, but never move the arm; a change ends the episode",
+        live=True,
+    )
 
 
 class FrankaBridgeNode(ManagedNode):
@@ -57,13 +58,10 @@ class FrankaBridgeNode(ManagedNode):
     def __init__(self, **kwargs: object) -> None:
         super().__init__("franka_bridge", **kwargs)
         self.parameters = declare_parameters(self, BridgeParameters)
-        self._arm: FrankaArm | None = None
-        self._gripper: GripperWorker | None = None
-        self._supervisor: Supervisor | None = None
+        self._link: RobotLink | None = None
         self._closing = threading.Event()
         self._following = False
-        self._homing: threading.Thread | None = None
-        self._threads: list[threading.Thread] = []
+        self._thread: threading.Thread | None = None
 
     def configure(self) -> None:
         """Connects to arm and gripper, then opens topics and services.
@@ -76,14 +74,11 @@ class FrankaBridgeNode(ManagedNode):
         self.config = load_control_config(Path(path) if path else None)
         self._is_sim = bool(self.get_parameter("use_sim_time").value)
         self._closing = threading.Event()
+        self._shadow = bool(self.get_parameter("shadow").value)
         address = self.parameters.robot_address
-        self._supervisor = Supervisor(self.config.supervisor_timeout_s)
-        self._arm = FrankaArm(self.config, address, self._supervisor)
-        self._gripper = GripperWorker(self.config, address)
-        self._connect(self._arm.connect)
-        self._connect(self._gripper.connect)
+        self._link = RobotLink(self.config, address, SIM_WAIT_S if self._is_sim else 0.0)
         self._gate = CommandGate(self.config)
-        self._last_refusal = ""
+        self._last_refusal = self._last_fault = ""
         self._latencies_ms: list[float] = []
         self._counts = {"commands": 0, "refused": 0, "held": 0}
         self._open_topics()
@@ -94,47 +89,53 @@ class FrankaBridgeNode(ManagedNode):
             ("recover", self._recover),
         ):
             self.create_service(Trigger, f"~/{name}", self._answer(handler))
-        self._spawn(self._publish_states)
+        self.create_service(SetBool, "~/shadow", self._on_shadow_service)
+        self.add_post_set_parameters_callback(self._on_parameters)
+        self._told_phase = self._link.arm.phase
+        self._states = StatePublisher(self)
+        self._thread = threading.Thread(
+            target=self._states.run,
+            args=(self._link, self._now_ns, self._watch_phase, self._closing),
+            daemon=True,
+            name="states",
+        )
+        self._thread.start()
         self.get_logger().info(f"connected to the robot at {address}")
-
-    def _connect(self, connect: Callable[[], None]) -> None:
-        """Connects; waits only for a simulated robot that is still starting."""
-        deadline = time.monotonic() + (SIM_WAIT_S if self._is_sim else 0.0)
-        while True:
-            try:
-                return connect()
-            except RobotUnavailable:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.3)
 
     def deactivate(self) -> None:
         """Takes no more commands and holds; then gives control back to the robot."""
-        arm = self._require_arm()
-        following, self._following = self._following, False
-        with contextlib.suppress(RobotUnavailable):
-            arm.hold()
-        if following:
-            self._report()
-            self._emit(events.STOPPED, "the bridge was deactivated")
-        if self._homing is not None:
-            self._homing.join(HOME_TIMEOUT_S)
-        arm.stop()
+        link = self._require_link()
+        self._stop_following("the bridge was deactivated")
+        link.release()
 
     def close(self) -> None:
-        """Ends all threads, then the connections; an arm that is still led is stopped last."""
+        """Ends the state thread, then the connections; an arm that is still led is stopped."""
         self._closing.set()
-        for thread in self._threads:
-            thread.join(HOME_TIMEOUT_S)
-        if self._gripper is not None:
-            self._gripper.close()
-        if self._arm is not None:
-            self._arm.close()
-        if self._supervisor is not None:
-            self._supervisor.close()
-            gap_ms = 1e3 * self._supervisor.longest_gap_s
-            self.get_logger().info(f"longest gap between signs of life: {gap_ms:.0f} ms")
-        self._arm = self._gripper = self._supervisor = None
+        if self._thread is not None:
+            self._thread.join()
+            self.remove_post_set_parameters_callback(self._on_parameters)
+        if self._link is not None:
+            self._link.close()
+        self._link = self._thread = None
+
+    def diagnose(self, health: Health) -> None:
+        """The robot, what became of commands, and the last fault."""
+        link = self._require_link()
+        health.value("robot", self.parameters.robot_address)
+        assess_robot(health, link, self._states)
+        health.value("following", self._following)
+        health.value("shadow", self._shadow)
+        if self._last_fault and link.arm.phase is not Phase.FAULT:
+            health.tell(WARN, f"the last episode ended by a fault: {self._last_fault}")
+        if self._shadow:
+            health.tell(WARN, "shadow mode: the arm does not move; ~/shadow switches it off")
+        if self.count_publishers(topics.NET_ACTION) > 1:
+            health.tell(ERROR, f"several publishers on {topics.NET_ACTION}; end all but one")
+        for name, count in self._counts.items():
+            health.value(name, count)
+        received = self._counts["commands"] + self._counts["refused"]
+        refused = self._counts["refused"] / max(1, received)
+        health.at_most("refused share", refused, warn=REFUSED_WARN, advice=self._last_refusal)
 
     def _open_topics(self) -> None:
         create = self.create_lifecycle_publisher
@@ -143,12 +144,6 @@ class FrankaBridgeNode(ManagedNode):
         self.create_subscription(
             JointTrajectory, topics.NET_ACTION, self._on_action, topics.stream_qos()
         )
-
-    def _spawn(self, target: Callable[[], None]) -> threading.Thread:
-        thread = threading.Thread(target=target, daemon=True, name=target.__name__)
-        self._threads = [t for t in self._threads if t.is_alive()] + [thread]
-        thread.start()
-        return thread
 
     def _answer(
         self, handler: Callable[[], str]
@@ -175,6 +170,8 @@ class FrankaBridgeNode(ManagedNode):
         return self.get_clock().now().nanoseconds
 
     def _emit(self, kind: str, detail: str = "") -> None:
+        if kind == events.FAULT:
+            self._last_fault = detail
         stamp_ns = self.get_clock().now().nanoseconds
         # the robot's own messages span lines
         event = events.EpisodeEvent(kind, stamp_ns, " ".join(detail.split()))
@@ -184,62 +181,75 @@ class FrankaBridgeNode(ManagedNode):
     # ---- services ----
 
     def _start(self) -> str:
-        arm = self._require_arm()
+        link = self._require_link()
+        arm = link.arm
         self.require_active()
+        link.require_no_homing()
         self._require_one_publisher()
         self._gate.reset()
-        self._last_refusal = ""
+        self._last_refusal = self._last_fault = ""
         self._latencies_ms = []
         self._counts = dict.fromkeys(self._counts, 0)
-        if not self.parameters.shadow:
+        if not self._shadow:
             if arm.phase is Phase.IDLE:
                 arm.start_tracking()
             arm.enable()
         self._following = True
-        self._emit(events.STARTED, "shadow" if self.parameters.shadow else "")
-        return "following the policies" if not self.parameters.shadow else "shadow: not moving"
+        self._emit(events.STARTED, "shadow" if self._shadow else "")
+        return "following the policies" if not self._shadow else "shadow: not moving"
 
     def _stop(self) -> str:
-        self._require_arm().hold()
+        self._require_link().hold()
         self._end_following(events.STOPPED)
         return "holding"
 
+    def _stop_following(self, why: str) -> None:
+        """Decelerates and holds; ends an episode that runs."""
+        following, self._following = self._following, False
+        self._require_link().hold()
+        if following:
+            self._report()
+            self._emit(events.STOPPED, why)
+
+    def _on_shadow_service(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
+        # through the parameter, so that it always tells the truth
+        (result,) = self.set_parameters([Parameter("shadow", value=request.data)])
+        mode = "shadow: the arm does not move" if request.data else "the arm moves again"
+        response.success = result.successful
+        response.message = result.reason or f"{mode}, from the next ~/start on"
+        return response
+
+    def _on_parameters(self, parameters: list[Parameter]) -> None:
+        """Shadow mode on or off; either way the arm holds, and only ~/start goes on."""
+        for changed in parameters:
+            if changed.name == "shadow" and changed.value != self._shadow:
+                self._stop_following(f"shadow mode {'on' if changed.value else 'off'}")
+                self._shadow = bool(changed.value)
+
     def _home(self) -> str:
-        arm = self._require_arm()
+        link = self._require_link()
         self.require_active()
-        self._following = False
-        if self.parameters.shadow:
+        self._stop_following("homing")
+        if self._shadow:
             self._emit(events.HOMED, "shadow: the arm stays")
             return "shadow: the arm stays"
-        if arm.phase is Phase.IDLE:
-            arm.start_tracking()
-        if arm.phase is Phase.FOLLOWING:
-            arm.hold()
-        self._homing = self._spawn(self._go_home)
+        self._last_fault = ""
+        link.home(lambda why: self._emit(events.FAULT if why else events.HOMED, why))
         return "homing; episode/event tells when it is done"
 
-    def _go_home(self) -> None:
-        arm, gripper = self._arm, self._gripper
-        assert arm is not None
-        assert gripper is not None
-        try:
-            gripper.request(GripperGoal.OPEN)
-            gripper.wait_until_idle(5.0)
-            arm.home()
-            arm.wait_until_homed(HOME_TIMEOUT_S)
-        except ResipError as error:
-            self._emit(events.FAULT, str(error))
-        else:
-            self._emit(events.HOMED)
-
     def _recover(self) -> str:
+        arm = self._require_link().arm
+        if arm.phase is not Phase.FAULT:
+            return f"there is no fault; the arm is {arm.phase.value}"
         self._following = False
-        self._require_arm().recover()
+        arm.recover()
         return "recovered; the arm is idle; call ~/home or ~/start to move"
 
-    def _require_arm(self) -> FrankaArm:
-        assert self._arm is not None, "configure() makes the arm before any service"
-        return self._arm
+    def _require_link(self) -> RobotLink:
+        assert self._link is not None, "configure() connects before any service"
+        return self._link
 
     # ---- commands ----
 
@@ -259,11 +269,12 @@ class FrankaBridgeNode(ManagedNode):
     def _on_action(self, message: JointTrajectory) -> None:
         if not self._following:
             return
-        arm = self._require_arm()
+        link = self._require_link()
+        arm = link.arm
         try:
             self._require_one_publisher()
         except UnsafeCommand as error:
-            arm.hold()
+            link.hold()
             self._end_following(events.FAULT, str(error))
             return
         try:
@@ -271,12 +282,11 @@ class FrankaBridgeNode(ManagedNode):
             state = arm.state()
             now_ns = self._now_ns(state)
             rest = state.q, np.zeros_like(state.q)
-            start = rest if self.parameters.shadow else arm.reference()
+            start = rest if self._shadow else arm.reference()
             segment = self._gate.plan(stamp_ns, action, now_ns, state.q, start)
-            if not self.parameters.shadow:
+            if not self._shadow:
                 arm.follow(segment)
-                assert self._gripper is not None
-                self._gripper.command(float(action[9]))
+                link.gripper.command(float(action[9]))
             self._gate.accept(stamp_ns)
         except UnsafeCommand as error:
             self._counts["refused"] += 1
@@ -302,34 +312,11 @@ class FrankaBridgeNode(ManagedNode):
         )
         self._reports.publish(String(data=report.to_json()))
 
-    # ---- states ----
-
-    def _publish_states(self) -> None:
-        """State thread: one reading in every 10 ms of the ROS clock."""
-        arm, gripper = self._require_arm(), self._gripper
-        assert gripper is not None
-        publisher = StatePublisher(self)
-        last_slot = -1
-        phase = arm.phase
-        while not self._closing.is_set():
-            phase = self._watch_phase(arm, phase)
-            try:
-                state = arm.state()
-            except ResipError as error:
-                self.get_logger().error(str(error), throttle_duration_sec=5.0)
-                self._closing.wait(LOST_PAUSE_S)
-                continue
-            stamp_ns = self._now_ns(state)
-            slot, into_ns = divmod(stamp_ns, STATE_PERIOD_NS)
-            if slot != last_slot:
-                last_slot = slot
-                publisher.publish(stamp_ns, state, gripper.state().width_m)
-            # sleep to just before the boundary, then read each millisecond
-            time.sleep(max(0.0004, (STATE_PERIOD_NS - into_ns) / 1e9 - 0.001))
-
-    def _watch_phase(self, arm: FrankaArm, told: Phase) -> Phase:
-        """Reports a fault or a time-out once, when it happens."""
-        phase = arm.phase
+    def _watch_phase(self) -> None:
+        """State thread: reports a fault or a time-out once, when it happens."""
+        arm = self._require_link().arm
+        told, phase = self._told_phase, arm.phase
+        self._told_phase = phase
         if phase is Phase.FAULT and told is not Phase.FAULT:
             reason = arm.fault.message if arm.fault is not None else "unknown"
             self._end_following(events.FAULT, f"{reason}; call ~/recover")
@@ -339,7 +326,6 @@ class FrankaBridgeNode(ManagedNode):
             self._end_following(
                 events.FAULT, f"no command in time: the arm holds; call ~/start{why}"
             )
-        return phase
 
 
 def main() -> int:

@@ -22,6 +22,7 @@ from rclpy.lifecycle import (
 )
 
 from resip_ros.core.errors import ResipError, UnsafeCommand
+from resip_ros.nodes.diagnostics import ERROR, Health
 from resip_ros.nodes.node_main import StackNode
 from resip_ros.nodes.parameters import parameter
 
@@ -91,6 +92,14 @@ class ManagedNode(LifecycleNodeMixin, StackNode):
             self._try(self._deactivate)
         self._free()
 
+    def _assess(self, health: Health) -> None:
+        inactive = "inactive" if self._is_configured else "unconfigured"
+        health.value("lifecycle", "active" if self._is_active else inactive)
+        if self._failure is not None:
+            health.tell(ERROR, f"{inactive}: {self._failure}")
+        if self._is_configured:
+            self.diagnose(health)
+
     # ---- transitions ----
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -135,6 +144,7 @@ class ManagedNode(LifecycleNodeMixin, StackNode):
             self._failure = error
             self.get_logger().error(traceback.format_exc())
             return TransitionCallbackReturn.ERROR
+        self._failure = None
         return SUCCESS
 
     def _configure(self) -> None:

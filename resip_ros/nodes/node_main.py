@@ -20,6 +20,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from resip_ros.core.errors import ResipError
+from resip_ros.nodes.diagnostics import Diagnostics, Health
 from resip_ros.nodes.topics import NAMESPACE
 
 EXIT_ERROR = 1
@@ -41,6 +42,7 @@ class StackNode(Node):
             automatically_declare_parameters_from_overrides=True,
             **kwargs,  # type: ignore[arg-type]
         )
+        self._diagnostics = Diagnostics(self, self._assess)
 
     @abstractmethod
     def configure(self) -> None:
@@ -49,6 +51,12 @@ class StackNode(Node):
     @abstractmethod
     def close(self) -> None:
         """Refuses new work and ends its threads. Called once for every ``configure``."""
+
+    def diagnose(self, health: Health) -> None:
+        """Adds to a report on this node; called while it is configured, and must not block."""
+
+    def _assess(self, health: Health) -> None:
+        self.diagnose(health)
 
     def begin(self) -> None:
         """What a process does with its node before it spins."""

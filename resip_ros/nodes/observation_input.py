@@ -18,12 +18,14 @@ from resip_ros.core.alignment import AlignedStreams
 from resip_ros.core.chunking import NS_PER_S, tick_of, tick_start_ns
 from resip_ros.core.errors import DataError, StaleStreamError
 from resip_ros.core.geometry import Array
-from resip_ros.core.live_observation import PATIENCE_NS, build_live_observation, decode_joints
+from resip_ros.core.live_observation import build_live_observation, decode_joints, patience_ns
 from resip_ros.core.tasks import TaskSpec
 from resip_ros.nodes import topics
+from resip_ros.nodes.diagnostics import STALE, WARN, Health, Rate
 
-JOINTS = topics.JOINT_STATES
 SILENCE_S = 3.0
+STALE_S = 1.0
+"""A stream that was silent for so long is told as stale."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,17 @@ class ObservationInput:
         self._task = task
         self._on_step = on_step
         self._last_tick = -1
-        ages = {JOINTS: robot_max_age_s}
+        self._refused = ""
+        self._joints = tuple(topics.of_arm(arm, topics.JOINT_STATES) for arm in task.arms)
+        self._patience_ns = patience_ns(task.rate_hz)
+        ages = dict.fromkeys(self._joints, robot_max_age_s)
         ages |= {topics.part_pose(name): parts_max_age_s for name in task.observed}
         self._streams = AlignedStreams(ages)
         self._newest_ns = self._sampled_ns = 0
         self._subscriptions: dict[str, Subscription] = {}
         self._heard_s: dict[str, float] = {}
+        self._max_age_s = ages
+        self._rates = {stream: Rate() for stream in ages}
         for stream in ages:
             self._subscribe(stream)
 
@@ -78,13 +85,35 @@ class ObservationInput:
             self._node.destroy_subscription(old)
         kind, decode = (
             (JointState, decode_joints)
-            if stream == JOINTS
+            if stream in self._joints
             else (PoseStamped, messages.decode_pose)
         )
         self._subscriptions[stream] = self._node.create_subscription(
             kind, stream, lambda message: self._take(stream, message, decode), topics.stream_qos(5)
         )
         self._heard_s[stream] = time.monotonic()
+
+    def diagnose(self, health: Health) -> None:
+        """Rate and silence of every stream.
+
+        Two messages within the greatest age are the least with which one may be lost.
+        """
+        for stream, rate in self._rates.items():
+            silence_s = rate.silence_s
+            if silence_s is None or silence_s > STALE_S:
+                what = "nothing yet" if silence_s is None else f"silent for {silence_s:.0f} s"
+                source = "franka_bridge" if stream in self._joints else "the tracker"
+                health.tell(STALE, f"{stream}: {what}; does {source} run, and is it active?")
+                continue
+            health.value(f"{stream} age, s", silence_s)
+            health.at_least(
+                f"{stream} rate, Hz",
+                rate.hz or 0.0,
+                warn=2.0 / self._max_age_s[stream],
+                advice="a lost message makes an observation stale; see how loaded its source is",
+            )
+        if self._refused:
+            health.tell(WARN, f"refused: {self._refused}")
 
     def latest(self) -> Observation:
         """Observation at the newest instant that all streams have reached, never an earlier one.
@@ -97,7 +126,7 @@ class ObservationInput:
         """
         common = self._streams.common_ns()
         at_ns = self._newest_ns if common is None else common
-        if self._newest_ns - at_ns > PATIENCE_NS:
+        if self._newest_ns - at_ns > self._patience_ns:
             at_ns = self._newest_ns
         return self._build(max(at_ns, self._sampled_ns))
 
@@ -105,7 +134,8 @@ class ObservationInput:
         sample = self._streams.sample(at_ns)
         self._sampled_ns = at_ns
         poses = {name: sample[topics.part_pose(name)] for name in self._task.observed}
-        return Observation(at_ns, build_live_observation(self._task, sample[JOINTS], poses))
+        joints = [sample[stream] for stream in self._joints]
+        return Observation(at_ns, build_live_observation(self._task, joints, poses))
 
     def _renew_silent(self) -> None:
         """Subscribes anew to streams that have a publisher and yet are silent.
@@ -123,14 +153,17 @@ class ObservationInput:
         try:
             stamp_ns, value = decode(message)
         except DataError as error:
-            self._node.get_logger().error(f"{stream}: {error}", throttle_duration_sec=1.0)
+            self._refused = f"{stream}: {error}"
+            self._node.get_logger().error(self._refused, throttle_duration_sec=1.0)
             return
+        self._rates[stream].add(stamp_ns)
         if stamp_ns < self._newest_ns - NS_PER_S:
             # the clock was reset: steps count anew
             self._last_tick, self._newest_ns, self._sampled_ns = -1, stamp_ns, 0
             self._streams.clear()
         self._newest_ns = max(self._newest_ns, stamp_ns)
         self._heard_s[stream] = time.monotonic()
+        self._refused = ""
         self._streams.push(stream, stamp_ns, value)
         self._try_step()
 
@@ -142,7 +175,7 @@ class ObservationInput:
         common = self._streams.common_ns()
         if common is not None and common >= start_ns:
             at_ns = common
-        elif self._newest_ns - start_ns >= PATIENCE_NS:
+        elif self._newest_ns - start_ns >= self._patience_ns:
             at_ns = self._newest_ns
         else:
             return

@@ -25,6 +25,7 @@ from resip_ros.core.geometry import Array
 from resip_ros.core.observation import build_proprioception, build_state_observation
 from resip_ros.core.tasks import TaskSpec
 from resip_ros.nodes import topics
+from resip_ros.nodes.diagnostics import WARN, Health
 from resip_ros.policy.bundle import CARD_FILE, WEIGHTS_FILE, load_policy
 from resip_ros.policy.card import parse_card
 from resip_ros.policy.runtime import AssemblyPolicy
@@ -133,6 +134,7 @@ class PolicySlot:
         self._lock = threading.Lock()
         self._pending: tuple[str, AssemblyPolicy] | None = None
         self._loading: threading.Thread | None = None
+        self._refusal = ""
         self.path = str(node.get_parameter(CHECKPOINT).value)
         self.policy = self._load(self.path)
         node.add_on_set_parameters_callback(self._validate)
@@ -162,6 +164,12 @@ class PolicySlot:
         self.wait()
         self._node.remove_on_set_parameters_callback(self._validate)
         self._node.remove_post_set_parameters_callback(self._request)
+
+    def diagnose(self, health: Health) -> None:
+        """Which policy acts, and why another one was refused."""
+        health.value("policy", self.path)
+        if self._refusal:
+            health.tell(WARN, self._refusal)
 
     def wait(self) -> None:
         """Waits for a load in progress."""
@@ -205,6 +213,7 @@ class PolicySlot:
         for parameter in parameters:
             if parameter.name != CHECKPOINT or parameter.value == self.path:
                 continue
+            self._refusal = ""
             self.wait()
             self._loading = threading.Thread(
                 target=self._load_pending, args=(str(parameter.value),), daemon=True
@@ -221,6 +230,7 @@ class PolicySlot:
             self._pending = (path, policy)
 
     def _refuse(self, path: str, error: ResipError) -> None:
-        """Keeps the old policy, and says so in log and parameter."""
-        self._node.get_logger().error(f"kept policy {self.path}, refused {path}: {error}")
+        """Keeps the old policy, and says so in log, diagnostics and parameter."""
+        self._refusal = f"kept policy {self.path}, refused {path}: {error}"
+        self._node.get_logger().error(self._refusal)
         self._node.set_parameters([Parameter(CHECKPOINT, value=self.path)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections import Counter
@@ -22,13 +23,14 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from resip_ros.bags.layout import Topic
-from resip_ros.bags.recorder import Recorder, Saved
+from resip_ros.bags.recorder import MIN_FREE_BYTES, Recorder, Saved
 from resip_ros.bags.sidecar import Episode, installed_versions
 from resip_ros.core import events
 from resip_ros.core.chunking import NS_PER_S
 from resip_ros.core.errors import ConfigError, DataError, ResipError
 from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
+from resip_ros.nodes.diagnostics import ERROR, WARN, Health
 from resip_ros.nodes.graph_topics import GraphTopics
 from resip_ros.nodes.keyboard import Keyboard
 from resip_ros.nodes.lifecycle import ManagedNode, ManagedParameters
@@ -88,6 +90,7 @@ class RecorderNode(ManagedNode):
         self.received: Counter[str] = Counter()
         self._policy: dict[str, Any] = {}
         self._save_timer: Timer | None = None
+        self._last_error = ""
         self._others = NodeParameters(self)
         self._success = SuccessWatch(self, self._task)
         self._graph = GraphTopics(self, self._take)
@@ -191,6 +194,7 @@ class RecorderNode(ManagedNode):
         assert self._recorder is not None
         self.require_active()
         self._save_late()
+        self._last_error = ""
         self._success.reset()
         episode = Episode(
             task=self._task.name,
@@ -233,7 +237,27 @@ class RecorderNode(ManagedNode):
         else:
             self._tell_error(saved.text)
 
+    def diagnose(self, health: Health) -> None:
+        """What is recorded, the last error, and how much room is left."""
+        assert self._recorder is not None
+        episode = self._recorder.episode
+        health.value("recording", episode.recorded_at if episode is not None else "no")
+        health.value("topics", len(self._graph.names))
+        health.value("messages", self.received.total())
+        if episode is not None and episode.problems:
+            health.tell(WARN, "; ".join(episode.problems))
+        if self._last_error:
+            health.tell(ERROR, self._last_error)
+        health.at_least(
+            "free, GB",
+            shutil.disk_usage(self._recorder.directory).free / 1e9,
+            warn=4 * MIN_FREE_BYTES / 1e9,
+            error=MIN_FREE_BYTES / 1e9,
+            advice="free some space on the disk of the bags",
+        )
+
     def _tell_error(self, text: str) -> None:
+        self._last_error = text
         self.get_logger().error(text)
 
     # ---- keys ----

@@ -17,6 +17,7 @@ from resip_ros.core.errors import CheckpointMismatch, DataError, ResipError, Uns
 from resip_ros.core.geometry import Array
 from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
+from resip_ros.nodes.diagnostics import ERROR, Health
 from resip_ros.nodes.episode import EpisodeSwitch
 from resip_ros.nodes.lifecycle import ManagedNode, ManagedParameters
 from resip_ros.nodes.node_main import POLICY_NICE, run_node
@@ -27,6 +28,8 @@ from resip_ros.nodes.teleop.relay import TeleopRelay
 from resip_ros.policy.runtime import AssemblyPolicy
 
 BASE_NODE = "base_policy"
+LATE_WARN, LATE_ERROR = 0.02, 0.2
+"""Share of an episode's steps without an action in time."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,29 @@ class ResidualPolicyNode(ManagedNode):
     def deactivate(self) -> None:
         """Leaves a running episode: without actions the bridge holds the arm."""
         self._switch.end()
+
+    def diagnose(self, health: Health) -> None:
+        """Policy and its pairing with the base, inputs, and how late actions are."""
+        assert self._slot is not None
+        self._slot.diagnose(health)
+        self._switch.diagnose(health)
+        self._input.diagnose(health)
+        try:
+            self._check_base(self._slot.policy)
+        except CheckpointMismatch as error:
+            health.tell(ERROR, str(error))
+        for name, count in self._counts.items():
+            health.value(name, count)
+        late = self._counts["late"] / max(1, self._counts["ticks"])
+        health.at_most(
+            "late share", late, warn=LATE_WARN, error=LATE_ERROR, advice="free the machine's cores"
+        )
+        health.latencies(
+            "action",
+            self._latencies_ms,
+            1e3 * self.parameters.late_after_s,
+            "see which node is slow",
+        )
 
     def close(self) -> None:
         """Waits for a policy that is being loaded."""

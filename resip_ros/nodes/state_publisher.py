@@ -3,19 +3,28 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
+
 import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
 from sensor_msgs.msg import JointState
 
 from resip_ros.core import messages
+from resip_ros.core.errors import ResipError
 from resip_ros.core.geometry import matrix_to_quat_xyzw
 from resip_ros.core.kinematics import forward, tcp_velocity
 from resip_ros.nodes import topics
+from resip_ros.nodes.diagnostics import Rate
 from resip_ros.nodes.lifecycle import ManagedNode
-from resip_ros.robot.arm import ArmState
+from resip_ros.robot.arm_state import ArmState
+from resip_ros.robot.link import RobotLink
 
 # policies build their observation from the joints; pose, twist and wrench are for people
 VIEWS_EVERY = 2
+PERIOD_NS = 10_000_000
+LOST_PAUSE_S = 0.5
 
 
 class StatePublisher:
@@ -23,13 +32,48 @@ class StatePublisher:
 
     def __init__(self, node: ManagedNode) -> None:
         """Args: node: Owner of the publishers."""
-        self._count = 0
+        self._node, self._count = node, 0
+        self.rate = Rate()
+        self.newest: ArmState | None = None
         qos = topics.stream_qos()
         self._joints = node.create_lifecycle_publisher(JointState, topics.JOINT_STATES, qos)
         self._pose = node.create_lifecycle_publisher(PoseStamped, topics.CURRENT_POSE, qos)
         self._twist = node.create_lifecycle_publisher(TwistStamped, topics.CURRENT_TWIST, qos)
         self._wrench = node.create_lifecycle_publisher(WrenchStamped, topics.EXTERNAL_WRENCH, qos)
         self._width = node.create_lifecycle_publisher(JointState, topics.GRIPPER_STATE, qos)
+
+    def run(
+        self,
+        link: RobotLink,
+        stamp_of: Callable[[ArmState], int],
+        watch: Callable[[], None],
+        closing: threading.Event,
+    ) -> None:
+        """State thread: one reading in every 10 ms of the ROS clock.
+
+        Args:
+            link: Arm and gripper.
+            stamp_of: ROS time of a reading, ns.
+            watch: Called before each reading.
+            closing: Ends the thread.
+        """
+        last_slot = -1
+        while not closing.is_set():
+            watch()
+            try:
+                state = link.arm.state()
+            except ResipError as error:
+                self._node.get_logger().error(str(error), throttle_duration_sec=5.0)
+                closing.wait(LOST_PAUSE_S)
+                continue
+            stamp_ns = stamp_of(state)
+            slot, into_ns = divmod(stamp_ns, PERIOD_NS)
+            if slot != last_slot:
+                last_slot, self.newest = slot, state
+                self.rate.add(stamp_ns)
+                self.publish(stamp_ns, state, link.gripper.state().width_m)
+            # sleep to just before the boundary, then read each millisecond
+            time.sleep(max(0.0004, (PERIOD_NS - into_ns) / 1e9 - 0.001))
 
     def publish(self, stamp_ns: int, state: ArmState, width_m: float) -> None:
         """Publishes one reading: joints each time, what derives from them every other time.

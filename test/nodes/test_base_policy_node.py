@@ -66,9 +66,10 @@ def listener(graph, node, send):
     return listener
 
 
-def test_a_chunk_every_eight_steps_from_start_to_stop(graph, send, listener):
+def test_a_chunk_every_eight_steps_from_start_to_stop(graph, send, listener, node):
     send.step(99)
     listener.event(events.STARTED)
+    graph.spin_until(lambda: node._switch.is_running)
     for tick in range(100, 108):
         send.step(tick)
     graph.spin_until(lambda: len(listener.chunks) == 1)

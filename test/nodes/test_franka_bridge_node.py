@@ -3,9 +3,10 @@
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from std_msgs.msg import String
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from resip_ros.core import events, messages
@@ -13,9 +14,11 @@ from resip_ros.core.action import encode_action
 from resip_ros.core.chunking import ActionChunk
 from resip_ros.core.config import load_control_config
 from resip_ros.core.kinematics import forward
-from resip_ros.nodes import franka_bridge_node as module
 from resip_ros.nodes import topics
-from resip_ros.robot.arm_state import ArmState, Phase
+from resip_ros.nodes.franka_bridge_node import FrankaBridgeNode
+from resip_ros.robot import link as module
+from resip_ros.robot.arm_state import ArmState, Fault, Phase
+from resip_ros.robot.connection import FaultKind
 from resip_ros.robot.gripper import GripperGoal, GripperState
 
 pytestmark = pytest.mark.ros
@@ -71,7 +74,7 @@ def bridge(graph, calls, monkeypatch):
     monkeypatch.setattr(module, "FrankaArm", lambda *_: noting(Arm, "arm"))
     monkeypatch.setattr(module, "GripperWorker", lambda *_: noting(Gripper, "gripper"))
     monkeypatch.setattr(module, "Supervisor", lambda *_: noting(Recorder, "supervisor"))
-    bridge = graph.add(module.FrankaBridgeNode())
+    bridge = graph.add(FrankaBridgeNode())
     bridge.begin()
     return bridge
 
@@ -148,5 +151,63 @@ def test_the_stop_is_the_last_command(graph, calls, policy):
     assert policy.start().success
     calls["arm"].clear()
     policy.bridge.end()
-    assert calls["arm"] == ["hold", "stop"]
+    assert (calls["arm"][0], calls["arm"][-1]) == ("hold", "stop")
     assert calls["order"] == ["gripper closed", "arm closed", "supervisor closed"]
+
+
+def ask(policy, service, request):
+    client = policy.node.create_client(SetBool, service)
+    policy.graph.spin_until(client.service_is_ready)
+    future = client.call_async(request)
+    policy.graph.spin_until(future.done)
+    return future.result()
+
+
+def test_shadow_mode_holds_first_and_its_end_starts_nothing(graph, calls, policy, bridge):
+    assert policy.start().success
+    policy.send()
+    graph.spin_until(lambda: "follow" in calls["arm"])
+    calls["arm"].clear()
+    assert ask(policy, "franka_bridge/shadow", SetBool.Request(data=True)).success
+    assert "hold" in calls["arm"]
+    assert bridge.get_parameter("shadow").value is True
+    graph.spin_until(lambda: policy.told[-1].kind == events.STOPPED)
+    assert policy.start().message.startswith("shadow")
+    calls["arm"].clear()
+    policy.send()
+    graph.spin_until(lambda: bridge._counts["commands"] == 1)
+    assert ask(policy, "franka_bridge/shadow", SetBool.Request(data=False)).success
+    policy.send()
+    graph.spin_briefly(30)
+    assert "follow" not in calls["arm"]
+    assert "enable" not in calls["arm"]
+
+
+def test_an_inactive_bridge_refuses_to_move_and_says_why(graph, calls, policy, bridge):
+    assert policy.start().success
+    bridge.trigger_deactivate()
+    assert calls["arm"][-1] == "stop"
+    graph.spin_until(lambda: policy.told[-1].kind == events.STOPPED)
+    calls["arm"].clear()
+    answer = policy.start()
+    assert not answer.success
+    assert "franka_bridge is inactive, expected active" in answer.message
+    policy.send()
+    graph.spin_briefly()
+    assert calls["arm"] == []
+
+
+def test_diagnostics_tell_the_fault_and_what_to_do(graph, policy, bridge):
+    heard = []
+    policy.node.create_subscription(
+        DiagnosticArray,
+        topics.DIAGNOSTICS,
+        lambda m: heard.extend(s for s in m.status if s.name == "fr3/franka_bridge"),
+        10,
+    )
+    graph.spin_until(lambda: heard)
+    assert {"phase", "shadow", "commands", "lifecycle"} <= {v.key for v in heard[-1].values}
+    bridge._link.arm.fault = Fault(FaultKind.REFLEX, "cartesian_reflex")
+    bridge._link.arm.phase = Phase.FAULT
+    graph.spin_until(lambda: heard[-1].level == DiagnosticStatus.ERROR)
+    assert "cartesian_reflex; free the arm, then call ~/recover" in heard[-1].message
