@@ -25,7 +25,9 @@ from franky_sim.franka_robot_protocol import (
 from franky_sim.franka_robot_server import FrankaRobotServer
 from franky_sim.mujoco_simulator import FrankaMujocoRobot
 
+from resip_ros.core.arms import Arm
 from resip_ros.core.config import ControlConfig
+from resip_ros.core.geometry import rotation_z
 from resip_ros.robot.fci_state import (
     ERROR_CARTESIAN_REFLEX,
     ERROR_COMMUNICATION,
@@ -33,10 +35,9 @@ from resip_ros.robot.fci_state import (
     StateMessage,
     column_major,
 )
-from resip_ros.sim.arm import FINGER_CLOSED_TARGET_M, HAND_ACTUATOR, TCP_SITE
+from resip_ros.sim.arm import FINGER_CLOSED_TARGET_M, TCP_SITE, find_arms
 
 TICK_S = 0.001
-_ARM = slice(0, 7)
 _GRASP_WIDTH_M = 0.002
 """Goal widths below this mean: close until the force limit."""
 _FORCE_EVERY = 10
@@ -50,13 +51,17 @@ _MAX_MISSED_REPLIES = 20
 
 
 class SimulatedArm(FrankaMujocoRobot):
-    """Arm and hand of our scene behind franky-sim's robot interface."""
+    """One arm and hand of our scene behind franky-sim's robot interface."""
 
-    def __init__(self, config: ControlConfig) -> None:
+    def __init__(self, config: ControlConfig, place: Arm | None = None) -> None:
+        """Takes the control numbers, and which arm of the task it is where there are several."""
         super().__init__(
             initial_q=config.home_joints, initial_hand_width=config.gripper_max_width_m
         )
         self.config = config
+        self._place = place or Arm()
+        self._base_rot = rotation_z(np.array(self._place.base_yaw))
+        self._base_pos = np.array([*self._place.base_xy, 0.0])
         self.message = StateMessage()
         self.tau_ext = np.zeros(7)
         """(7,) N m that the arm exerts on what it touches, filtered; libfranka's sign."""
@@ -69,17 +74,19 @@ class SimulatedArm(FrankaMujocoRobot):
 
     def attach(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         """Take over the arm of a compiled scene: joint actuators off, arm at home."""
-        self._attach_to_scene(model, data, "")
+        where = find_arms(model, (self._place,))
+        self._attach_to_scene(model, data, self._place.prefix)
         self._scene_model, self._scene_data = model, data
-        for i in range(7):
-            actuator = model.actuator(f"fr3_joint{i + 1}").id
-            model.actuator_gainprm[actuator] = 0.0
-            model.actuator_biasprm[actuator] = 0.0
-        self._hand = model.actuator(HAND_ACTUATOR).id
-        self._site = model.site(TCP_SITE).id
-        self._fingers = np.array(self._finger_qpos_addrs)
+        model.actuator_gainprm[where.control[0], 0] = 0.0
+        model.actuator_biasprm[where.control[0], :3] = 0.0
+        # the joints of an arm follow each other: slices cost less at 1 kHz
+        self._q = slice(int(where.qpos[0, 0]), int(where.qpos[0, -1]) + 1)
+        self._dof = slice(int(where.dof[0, 0]), int(where.dof[0, -1]) + 1)
+        self._hand = int(where.hand[0])
+        self._site = model.site(self._place.prefix + TCP_SITE).id
+        self._fingers = where.fingers[0]
         self._jacobian = np.zeros((2, 3, model.nv))
-        data.qpos[_ARM] = self.config.home_joints
+        data.qpos[self._q] = self.config.home_joints
         data.qpos[self._fingers] = self._finger_target_m
         data.ctrl[self._hand] = self._finger_target_m
         mujoco.mj_forward(model, data)
@@ -96,7 +103,7 @@ class SimulatedArm(FrankaMujocoRobot):
         applied = np.clip(torques, self._torque_low, self._torque_high)
         self.message.record["tau_J_d"] = applied
         self.message.record["q_d"] = self.message.record["q"]
-        self._scene_data.qfrc_applied[_ARM] = applied
+        self._scene_data.qfrc_applied[self._dof] = applied
 
     _torque_high = np.array([87.0] * 4 + [12.0] * 3)
     _torque_low = -_torque_high
@@ -106,9 +113,9 @@ class SimulatedArm(FrankaMujocoRobot):
     ) -> None:
         """Hold or follow joints (7,), rad, with the configured impedance."""
         data = self._scene_data
-        error = np.asarray(target_q) - data.qpos[_ARM]
-        applied = self._stiffness * error - self._damping * data.qvel[_ARM]
-        data.qfrc_applied[_ARM] = np.clip(applied, self._torque_low, self._torque_high)
+        error = np.asarray(target_q) - data.qpos[self._q]
+        applied = self._stiffness * error - self._damping * data.qvel[self._dof]
+        data.qfrc_applied[self._dof] = np.clip(applied, self._torque_low, self._torque_high)
         self.message.record["tau_J_d"] = 0.0
         self.message.record["q_d"] = target_q
 
@@ -137,7 +144,9 @@ class SimulatedArm(FrankaMujocoRobot):
     def after_step(self) -> None:
         """Refresh the estimates and the message; call after each physics step."""
         self._tick += 1
-        self.tau_ext -= _FORCE_FILTER * (self._scene_data.qfrc_constraint[_ARM] + self.tau_ext)
+        self.tau_ext -= _FORCE_FILTER * (
+            self._scene_data.qfrc_constraint[self._dof] + self.tau_ext
+        )
         if self._tick % _FORCE_EVERY == 0:
             self._estimate_wrench()
         self._refresh_message()
@@ -145,18 +154,19 @@ class SimulatedArm(FrankaMujocoRobot):
     def _estimate_wrench(self) -> None:
         linear, angular = self._jacobian
         mujoco.mj_jacSite(self._scene_model, self._scene_data, linear, angular, self._site)
-        jacobian = self._jacobian[:, :, _ARM].reshape(6, 7)
+        jacobian = (self._base_rot.T @ self._jacobian[:, :, self._dof]).reshape(6, 7)
         self.wrench_ext_base = np.linalg.pinv(jacobian.T, rcond=1e-3) @ self.tau_ext
 
     def _refresh_message(self) -> None:
         record, data = self.message.record, self._scene_data
-        record["q"] = data.qpos[_ARM]
-        record["dq"] = data.qvel[_ARM]
-        record["tau_J"] = data.qfrc_applied[_ARM] + data.qfrc_gravcomp[_ARM]
+        record["q"] = data.qpos[self._q]
+        record["dq"] = data.qvel[self._dof]
+        record["tau_J"] = data.qfrc_applied[self._dof] + data.qfrc_gravcomp[self._dof]
         record["tau_ext_hat_filtered"] = self.tau_ext
         record["O_F_ext_hat_K"] = self.wrench_ext_base
         rot = data.site_xmat[self._site].reshape(3, 3)
-        pose = column_major(rot, data.site_xpos[self._site])
+        to_base = self._base_rot.T
+        pose = column_major(to_base @ rot, to_base @ (data.site_xpos[self._site] - self._base_pos))
         record["O_T_EE"] = pose
         record["O_T_EE_d"] = pose
 

@@ -21,7 +21,7 @@ import numpy as np
 from resip_ros.core.config import ControlConfig, load_control_config
 from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.geometry import Array, quat_wxyz_to_matrix, quat_wxyz_to_xyzw
-from resip_ros.core.tasks import get_task, pair_assembled, require_one_arm
+from resip_ros.core.tasks import get_task, pair_assembled
 from resip_ros.robot.fci import TICK_S, FciServer, SimulatedArm
 from resip_ros.sim.initial_states import InitialState, sample_initial_state
 from resip_ros.sim.scene import build_scene
@@ -69,7 +69,7 @@ class TickStatistics:
 
 
 class SimulatedWorld:
-    """Arm, gripper and parts of one task behind the robot's own network protocol."""
+    """Arms, grippers and parts of one task behind the robot's own network protocol."""
 
     def __init__(
         self,
@@ -89,25 +89,30 @@ class SimulatedWorld:
             seed: Initial states are numbers of this seed.
             realtime_factor: Simulated over wall time, > 0; the machine may not reach it.
             randomness: Level of the initial states.
-            addresses: Loopback addresses to try, the first free one is used.
+            addresses: Loopback address of each arm.
             config: Control numbers; by default config/robots/fr3.yaml.
             step_hook: Called in the physics thread with each snapshot; must return at once.
         """
         if not realtime_factor > 0.0:
             raise ConfigError(f"realtime_factor: got {realtime_factor}, expected above 0")
         self.task = get_task(task_name)
-        require_one_arm(self.task)
+        self._addresses = tuple(addresses)
+        if len(self._addresses) != len(self.task.arms):
+            raise ConfigError(
+                f"{task_name} has {len(self.task.arms)} arms, got {len(self._addresses)} "
+                f"addresses ({', '.join(self._addresses)}); give one for each arm"
+            )
         self.seed = seed
         self.config = config or load_control_config()
         self._randomness = randomness
         self._period_s = TICK_S / realtime_factor
-        self._addresses = tuple(addresses)
         self._step_hook = step_hook
         self.model = build_scene(task_name, self.config, timestep=TICK_S).compile()
         self._data = mujoco.MjData(self.model)
-        self._arm = SimulatedArm(self.config)
-        self._arm.attach(self.model, self._data)
-        self._server: FciServer | None = None
+        self._arms = [SimulatedArm(self.config, arm) for arm in self.task.arms]
+        for arm in self._arms:
+            arm.attach(self.model, self._data)
+        self._servers: list[FciServer] = []
         self._thread: threading.Thread | None = None
         self._running = False
         self._jobs: deque[Callable[[], None]] = deque()
@@ -130,17 +135,23 @@ class SimulatedWorld:
         Raises:
             ResipError: when the ports are taken on every address.
         """
-        server = FciServer(self._arm, self._addresses)
+        servers = [
+            FciServer(arm, [address])
+            for arm, address in zip(self._arms, self._addresses, strict=True)
+        ]
         try:
-            server.init()
+            for server in servers:
+                server.init()
+                server.ticks = self._ticks
         except OSError as error:
+            for server in servers:
+                server.cleanup()
             raise ResipError(
                 f"robot ports {ROBOT_PORT} and {GRIPPER_PORT} are taken on "
                 f"{', '.join(self._addresses)}; is another simulated robot running? Stop it, or "
                 "use another loopback address, for example 127.0.0.2"
             ) from error
-        server.ticks = self._ticks
-        self._server = server
+        self._servers = servers
         self._pace.clear()
         # the default lets a reader keep the interpreter for 5 ms, five ticks
         sys.setswitchinterval(0.0005)
@@ -154,10 +165,10 @@ class SimulatedWorld:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        if self._server is not None:
-            self._server.reset_state()
-            self._server.cleanup()
-            self._server = None
+        for server in self._servers:
+            server.reset_state()
+            server.cleanup()
+        self._servers = []
 
     def __enter__(self) -> SimulatedWorld:
         self.start()
@@ -170,10 +181,10 @@ class SimulatedWorld:
 
     @property
     def hostname(self) -> str:
-        """Address for the robot client."""
-        if self._server is None or self._server.hostname is None:
+        """Addresses for the robot client, of all arms, with commas between."""
+        if not self._servers:
             raise ResipError("the simulated world is not running; call start first")
-        return self._server.hostname
+        return ",".join(self._addresses)
 
     @property
     def is_running(self) -> bool:
@@ -226,7 +237,7 @@ class SimulatedWorld:
             tick_p50_ms=float(np.percentile(work, 50)),
             tick_p99_ms=float(np.percentile(work, 99)),
             ticks=self._ticks,
-            missed_replies=self._server.missed_replies if self._server else 0,
+            missed_replies=sum(server.missed_replies for server in self._servers),
         )
 
     # ---- changing the world
@@ -249,14 +260,14 @@ class SimulatedWorld:
         state = self.initial_state(index)
         self.run_in_physics(lambda: self._apply(state))
 
-    def inject_reflex(self, error: int) -> None:
-        """Make the robot abort its motion with an error number of ``fci_state``."""
-        self.run_in_physics(lambda: self._server and self._server.reflex(error))
+    def inject_reflex(self, error: int, arm: int = 0) -> None:
+        """Make a robot abort its motion with an error number of ``fci_state``."""
+        self.run_in_physics(lambda: self._servers and self._servers[arm].reflex(error))
 
-    def cut_connection(self, is_cut: bool) -> None:
-        """Pull the robot's cable, or plug it in again."""
-        server = self._server
-        if server is not None:
+    def cut_connection(self, is_cut: bool, arm: int = 0) -> None:
+        """Pull a robot's cable, or plug it in again."""
+        if self._servers:
+            server = self._servers[arm]
             self.run_in_physics(lambda: setattr(server, "is_cut", is_cut))
 
     def run_in_physics(self, job: Callable[[], object]) -> None:
@@ -309,19 +320,19 @@ class SimulatedWorld:
 
     def _tick(self) -> None:
         """Serve commands, step, send the state, leave copies."""
-        server, arm = self._server, self._arm
-        assert server is not None
         while self._jobs:
             self._jobs.popleft()()
-        server.wait_for_reply()
-        server.process_commands()
-        arm.before_step()
+        for server in self._servers:
+            server.wait_for_reply()
+            server.process_commands()
+            server.arm.before_step()
         mujoco.mj_step(self.model, self._data)
-        arm.after_step()
         self._ticks += 1
-        server.ticks = self._ticks
-        server.check_reflex()
-        server.send_state()
+        for server in self._servers:
+            server.arm.after_step()
+            server.ticks = self._ticks
+            server.check_reflex()
+            server.send_state()
         if self._ticks % _SNAPSHOT_EVERY == 0:
             if any(self._data.warning[kind].number for kind in _BLOWN_UP):
                 self._restore(self._snapshot)

@@ -252,7 +252,7 @@ def test_names_in_bags_are_the_graph_s():
     for name in ("JOINT_STATES", "NET_ACTION", "BASE_ACTION", "EPISODE_EVENT", "POLICY_ACTIVE"):
         assert getattr(layout, name) == f"{prefix}/{getattr(topics, name)}"
     assert layout.part_pose("top") == f"{prefix}/{topics.part_pose('top')}"
-    assert live_observation.PATIENCE_NS == observation_input.PATIENCE_NS
+    assert live_observation.patience_ns is observation_input.patience_ns
 
 
 def test_an_image_and_a_string_arrive_undecoded(graph, make_recorder, tmp_path):
