@@ -41,6 +41,7 @@ TRAIN = [
 GPU = ["mujoco-warp==4.0.0", "warp-lang==1.19.0"]
 SCAN = ["coacd>=1.0.14,<2", "manifold3d>=3.5,<4", "trimesh>=5.2,<6"]
 REALSENSE = ["pyrealsense2>=2.55,<3"]
+WANDB = ["wandb>=0.18,<1"]
 ROS_WHEELS = [
     "ros-kilted-rclpy[fastrtps]==9.1.2",
     "ros-diagnostic-msgs>=5.5,<6",
@@ -53,6 +54,7 @@ ROS_WHEELS = [
 TEST = [
     "diffusers>=0.30,<1",  # what our noise schedule is held against
     "hypothesis>=6.100,<7",
+    "mcap-ros2-support>=0.5,<1",  # a decoder of recordings that shares no code with ours
     "pytest>=8,<10",
     "pytest-timeout>=2.3,<3",
 ]
@@ -86,6 +88,7 @@ setup(
     extras_require={
         "gpu": GPU,
         "realsense": REALSENSE,
+        "wandb": WANDB,
         "scan": SCAN,
         "ros-wheels": ROS_WHEELS,
         "train": TRAIN,
