@@ -50,6 +50,8 @@ class NodeReport:
     node: str
     counts: dict[str, int] = field(default_factory=dict[str, int])
     latency_ms: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    trace: dict[str, list[list[int]]] = field(default_factory=dict[str, list[list[int]]])
+    """When steps passed the node: point to rows of step and microseconds (nodes.latency)."""
 
     def to_json(self) -> str:
         """Text of the message."""

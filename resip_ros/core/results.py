@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from resip_ros.core.distribution import Distribution
 from resip_ros.core.errors import ResipError
 
 Z_95 = 1.959963984540054
@@ -76,6 +77,14 @@ class RunResult:
     """Observation stamp to the command's hand-over to the arm, ROS clock, each command."""
     tick_latency_ms: list[float] = field(default_factory=list[float])
     """Start of a policy step to the published action, ROS clock, each action."""
+    hop_ms: dict[str, Distribution] = field(default_factory=dict[str, Distribution])
+    """Wall time of every hop from the arm's state to the reference that answers it."""
+    period_ms: dict[str, Distribution] = field(default_factory=dict[str, Distribution])
+    """Wall time between two actions and between two references."""
+    control_success: Distribution = field(default_factory=Distribution)
+    """Percent of the last 100 commands at 1 kHz that reached the robot in time, at 10 Hz."""
+    chunks_ahead: int = 0
+    """Chunks that were planned before the one before them had ended."""
     late_ticks: int = 0
     """Policy steps without an action in time."""
     ticks: int = 0
@@ -86,6 +95,14 @@ class RunResult:
     """ROS clock per wall clock while episodes ran."""
     notes: list[str] = field(default_factory=list[str])
     """What the run had to do without, and faults."""
+
+    def add_times(
+        self, hops: Mapping[str, Sequence[float]], periods: Mapping[str, Sequence[float]]
+    ) -> None:
+        """Takes the lengths of an episode's hops and periods, ms."""
+        for kept, new in ((self.hop_ms, hops), (self.period_ms, periods)):
+            for name, values in new.items():
+                kept.setdefault(name, Distribution()).add(values)
 
     def to_dict(self) -> dict[str, Any]:
         """The document, with summaries in place of the raw latencies."""
@@ -104,6 +121,14 @@ class RunResult:
             "chunk_latency_ms": percentiles(self.chunk_latency_ms),
             "action_latency_ms": percentiles(self.action_latency_ms),
             "tick_latency_ms": percentiles(self.tick_latency_ms),
+            "latency_ms": {name: values.summary() for name, values in self.hop_ms.items()},
+            "period_ms": {name: values.summary() for name, values in self.period_ms.items()},
+            "control_success_percent": {
+                "p50": self.control_success.percentile(50),
+                "p1": self.control_success.percentile(1),
+                "min": self.control_success.percentile(0),
+            },
+            "chunks_ahead": self.chunks_ahead,
             "realtime_factor": self.realtime_factor,
             "notes": self.notes,
         }

@@ -23,7 +23,7 @@ from resip_ros.core.errors import ResipError
 from resip_ros.core.geometry import Array
 from resip_ros.core.results import EpisodeResult, RunResult
 from resip_ros.core.tasks import TaskSpec
-from resip_ros.nodes import topics
+from resip_ros.nodes import latency, topics
 from resip_ros.nodes.launcher import NodeCrashed
 from resip_ros.nodes.policy_slot import parse_active
 from resip_ros.nodes.recording import EpisodeRecording
@@ -317,6 +317,9 @@ class Operator:
             run.late_ticks += report.counts.get("late", 0)
             run.ticks += report.counts.get("ticks", 0)
             run.refused_commands += report.counts.get("refused", 0)
+            run.chunks_ahead += report.counts.get("ahead", 0)
+            run.control_success.add(report.latency_ms.get(latency.CONTROL_SUCCESS, []))
+        run.add_times(latency.join_hops(self._reports), latency.join_periods(self._reports))
 
     def latencies_ms(self, node: str, name: str) -> list[float]:
         """What a node measured in the last episode, ms."""

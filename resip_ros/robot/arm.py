@@ -31,6 +31,7 @@ from resip_ros.robot.connection import (
     realtime_config,
 )
 from resip_ros.robot.reference import Reference, homing_motion
+from resip_ros.robot.reference_timing import ReferenceTiming
 from resip_ros.robot.supervisor import Supervisor, SupervisorGone
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class FrankaArm:
         self._robot: franky.Robot | None = None
         self._motion: franky.JointImpedanceTrackingMotion | None = None
         self._reference = Reference(config)
+        self.timing = ReferenceTiming()
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._running = False
@@ -394,3 +396,4 @@ class FrankaArm:
             # the same bound on the contact force that the policy was trained with
             q = clip_reference(self.config, q, dq, np.array(state.q), np.array(state.dq))
             motion.set_reference(franky.JointReference(q=q, dq=dq))
+        self.timing.note(self._reference.last_command, now, state.control_command_success_rate)

@@ -152,6 +152,11 @@ class Reference:
         age = time.monotonic() - self._received_monotonic_s
         return age > limit and now_s - self._received_s > limit
 
+    @property
+    def last_command(self) -> tuple[float, float] | None:
+        """When the present segment came (s, monotonic) and begins (robot's clock, s)."""
+        return (self._received_monotonic_s, self._start_s) if self._is_commanded else None
+
     def is_at_rest(self, now_s: float) -> bool:
         """Whether the present motion has ended."""
         return self._motion is None or now_s >= self._start_s + self._motion.duration_s
