@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resip_ros.bags import layout
 from resip_ros.bags.reader import Bag, Record, format_time
@@ -23,6 +24,7 @@ from resip_ros.core.geometry import Array
 from resip_ros.core.live_observation import RecordedStreams
 from resip_ros.core.observation import body_pose
 from resip_ros.core.tasks import TaskSpec, pair_assembled
+from training.interventions import read_interventions
 
 CLOCK_JUMP_S = 1.0
 
@@ -39,6 +41,8 @@ class Steps:
     """(n, Da) raw SI."""
     held: int
     """Steps without an action of their own: the one before was still being followed."""
+    interventions: NDArray[np.bool_]
+    """(n,) whether a person led, by teleoperation or by taking over from a policy."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +189,9 @@ def sample_steps(
     observe(is_last_chance=True)
     seen = np.array(rows)
     count = len(commands.stamps_ns)
-    steps = Steps(commands.stamps_ns, seen[:count], np.array(commands.actions), commands.held)
+    led = read_interventions(bag, commands.stamps_ns)
+    actions = np.array(commands.actions)
+    steps = Steps(commands.stamps_ns, seen[:count], actions, commands.held, led)
     return steps, is_assembled(task, seen)
 
 

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 import zarr
 
@@ -30,6 +31,8 @@ from training.dataset import build_demonstrations, write_demonstrations
 from training.provenance import describe_command, describe_commit
 
 SOURCE = "bags"
+INTERVENTION = "intervention"
+"""Array (N,) of bool: whether a person led in that step."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,10 @@ def write(path: Path, found: Conversion) -> str:
     work = path.with_name(f".{path.name}.converting.{os.getpid()}")
     try:
         write_demonstrations(work, data)
-        zarr.open_group(str(work), mode="r+").attrs["provenance"] = {
+        group = zarr.open_group(str(work), mode="r+")
+        led = np.concatenate([steps.interventions for steps in found.steps])
+        group.create_array(INTERVENTION, data=led)
+        group.attrs["provenance"] = {
             "command": describe_command(),
             "commit": describe_commit(),
             "episodes": [asdict(source) for source in found.sources],
@@ -172,6 +178,7 @@ def run(settings: ConvertSettings) -> int:
         "episodes": len(found.steps),
         "steps": sum(len(steps.stamps_ns) for steps in found.steps),
         "held_steps": sum(steps.held for steps in found.steps),
+        "led_steps": sum(int(steps.interventions.sum()) for steps in found.steps),
         "skipped": found.skipped,
         "refused": len(found.failures),
         "hash": write(settings.out, found),
