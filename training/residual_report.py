@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.tensorboard import SummaryWriter
 
 from resip_ros.core.results import wilson_interval
+from training.board import Board
 from training.residual_env import DecisionEnv, EpisodeEnd, ResidualStep
 
 WINDOW = 200
@@ -142,12 +142,17 @@ def _mean(values: deque[bool]) -> float | None:
 
 
 class RunHistory:
-    """history.jsonl and TensorBoard of a run, both appended to when it is resumed."""
+    """history.jsonl and curves of a run, both appended to when it is resumed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, wandb_project: str = "", settings: dict[str, Any] | None = None
+    ) -> None:
+        """See ``Board`` for the arguments."""
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "history.jsonl"
-        self._writer = SummaryWriter(str(folder / "tensorboard"))
+        self._board = Board(
+            folder / "tensorboard", wandb_project=wandb_project, settings=settings
+        )
 
     def write(self, kind: str, steps: int, seconds: float, figures: dict[str, Any]) -> None:
         """Append one line and the scalars among its figures."""
@@ -156,11 +161,11 @@ class RunHistory:
             file.write(json.dumps(line) + "\n")
         for name, value in figures.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
-                self._writer.add_scalar(f"{kind}/{name}", value, steps)
+                self._board.scalar(f"{kind}/{name}", value, steps)
 
     def close(self) -> None:
-        """Flush TensorBoard."""
-        self._writer.close()
+        """Flush the curves."""
+        self._board.close()
 
 
 def evaluation_figures(evaluation: Evaluation) -> dict[str, Any]:

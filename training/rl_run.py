@@ -159,7 +159,11 @@ class Run:
         self.seconds_before = 0.0
         if saved is not None:
             self._load(saved, replay_path)
-        self.history = RunHistory(args.run_folder) if group.leads else None
+        self.history = None
+        if group.leads:
+            self.history = RunHistory(
+                args.run_folder, args.wandb, args.stored(self.base.card.weights_hash)
+            )
         self._eval_env: DecisionEnv | None = None
         self._eval_states: Any = None
         self._began = time.monotonic()

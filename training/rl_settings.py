@@ -58,6 +58,8 @@ class RunArgs(ABC):
     """Minutes between checkpoints."""
     log_seconds: float = 20.0
     """Seconds between progress lines."""
+    wandb: str = ""
+    """Project of Weights & Biases that gets the curves too (pip install 'resip_ros[wandb]')."""
     ship: Literal["best", "last"] = "best"
     """Export the actor of the best evaluation (a later one wins a tie) or the last actor."""
 
