@@ -3,6 +3,9 @@
 
 python -m training.bc --data data/one_leg.zarr --task one_leg --network unet --preset small \
         --out models/one_leg/base
+
+With --observation images it trains a student, which sees pictures (training.render) in place of
+the parts' poses: docs/student.md.
 """
 
 from __future__ import annotations
@@ -13,19 +16,22 @@ import math
 import signal
 import sys
 import time
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 import tyro
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.results import write_json_atomically
-from training.bc_trainer import BcConfig, BcTrainer, name_last
+from training.bc_config import BcConfig
+from training.bc_trainer import BcTrainer, name_last
+from training.board import Board
 from training.dataset import read_demonstrations
-from training.distributed import join_group, leave_group
+from training.distributed import Group, join_group, leave_group
+from training.student_trainer import make_student_trainer, refuse_student_settings
 
 CHECKPOINT_FILE = "checkpoint.pt"
 
@@ -42,7 +48,7 @@ def train(config: BcConfig, until: int | None = None) -> dict[str, Any]:
     """
     torch.set_num_threads(config.threads)
     group = join_group()
-    trainer = BcTrainer(config, read_demonstrations(config.data, config.task), group)
+    trainer = make_trainer(config, group)
     run_dir = config.resolved_run_dir
     checkpoint = run_dir / CHECKPOINT_FILE
     if config.resume:
@@ -58,7 +64,14 @@ def train(config: BcConfig, until: int | None = None) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         board = None
         if group.leads:
-            board = stack.enter_context(SummaryWriter(run_dir, purge_step=trainer.step))
+            board = stack.enter_context(
+                Board(
+                    run_dir,
+                    wandb_project=config.wandb,
+                    settings=asdict(config),
+                    from_step=trainer.step,
+                )
+            )
         losses = _train_until(trainer, last, board, stack.enter_context(_StopRequest()), start)
     if not group.leads:
         return {}
@@ -86,8 +99,20 @@ def train(config: BcConfig, until: int | None = None) -> dict[str, Any]:
     return metrics
 
 
+def make_trainer(config: BcConfig, group: Group) -> BcTrainer:
+    """The trainer of a policy that sees what the configuration says.
+
+    Raises:
+        ResipError: data or settings do not fit.
+    """
+    if config.observation == "images":
+        return make_student_trainer(config, group)
+    refuse_student_settings(config)
+    return BcTrainer(config, read_demonstrations(config.data, config.task), group)
+
+
 def _train_until(
-    trainer: BcTrainer, last: int, board: SummaryWriter | None, stop: _StopRequest, start: float
+    trainer: BcTrainer, last: int, board: Board | None, stop: _StopRequest, start: float
 ) -> list[float]:
     """Train to step `last`, or until asked to stop; returns the losses since the last report.
 
@@ -118,12 +143,12 @@ def _train_until(
             losses.append(loss)
             bar.update()
             if board is not None and trainer.step % 50 == 0:
-                board.add_scalar("loss/train", np.mean(losses[-50:]), trainer.step)
-                board.add_scalar("learning_rate", trainer.learning_rate, trainer.step)
+                board.scalar("loss/train", np.mean(losses[-50:]), trainer.step)
+                board.scalar("learning_rate", trainer.learning_rate, trainer.step)
             if board is not None and trainer.step % config.eval_every == 0:
                 report = trainer.validate()
                 for key, value in report.items():
-                    board.add_scalar(f"val/{key}", value, trainer.step)
+                    board.scalar(f"val/{key}", value, trainer.step)
                 shown = {"train": float(np.mean(losses)), **report}
                 bar.set_postfix({k: f"{v:.4g}" for k, v in shown.items()}, refresh=False)
                 trainer.save_checkpoint(checkpoint)

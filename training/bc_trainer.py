@@ -9,9 +9,9 @@ from __future__ import annotations
 import copy
 import math
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,69 +25,23 @@ from resip_ros.core.tasks import get_task
 from resip_ros.policy.bundle import save_base
 from resip_ros.policy.card import BaseCard, Provenance
 from resip_ros.policy.normalizer import Normalizer
+from resip_ros.policy.plan_network import PlanNetwork
 from resip_ros.policy.plan_range import PlanRange
 from resip_ros.policy.runtime import base_input
+from training.bc_config import BcConfig
 from training.dataset import ChunkWindows, Demonstrations, split_episodes
 from training.distributed import ALONE, Group
 from training.presets import BcPreset, get_preset
 from training.provenance import describe_command, describe_commit
 
-VALIDATION_WINDOWS = 1024
 _VALIDATION_SEED = 7
 _EMA_MAX_DECAY = 0.9999
 
 
-@dataclass(frozen=True)
-class BcConfig:
-    """Command line of `training.bc`."""
-
-    data: Path
-    """Demonstrations (zarr) written by training.collect."""
-    out: Path
-    """Bundle to write, for example models/one_leg/base."""
-    task: str = "one_leg"
-    network: Literal["mlp_s", "mlp_c", "unet", "transformer", "act"] = "unet"
-    """MLP of one step or of a chunk, diffusion policy with U-Net or transformer, or ACT."""
-    preset: Literal["small", "paper"] = "small"
-    """Size and input of the network."""
-    run_dir: Path | None = None
-    """Checkpoint, TensorBoard and metrics.json; runs/bc/TASK-NETWORK-PRESET if not given."""
-    steps: int | None = None
-    """Gradient steps; the preset's if not given. Part of the schedule: resume with the same."""
-    batch: int = 256
-    learning_rate: float | None = None
-    """Peak learning rate; the preset's if not given."""
-    seed: int = 0
-    threads: int = 2
-    """CPU threads for torch."""
-    device: str = "cpu"
-    """Torch device, for example cuda: of several processes each then takes a GPU of its own."""
-    shards: int | None = None
-    """Parts of a batch, each with random numbers of its own; one a process if not given. Runs with
-    equally many shards are equal, however many processes share them."""
-    eval_every: int = 1000
-    """Steps between validations; each one also saves a checkpoint."""
-    minutes: float | None = None
-    """Stop after this long, with checkpoint and bundle; --resume goes on."""
-    resume: bool = False
-    """Go on from the checkpoint in run_dir."""
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that cannot be trained."""
-        for name in ("batch", "threads", "eval_every", "steps", "minutes", "learning_rate"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ConfigError(f"{name} must be positive, got {value}")
-
-    @property
-    def resolved_run_dir(self) -> Path:
-        """Where the run's own files go."""
-        name = f"{self.task}-{self.network}-{self.preset}"
-        return self.run_dir or Path("runs") / "bc" / name
-
-
 class BcTrainer:
     """State of one run; `train_step` is a pure function of it, so that a resume is bit-exact."""
+
+    validation_windows = 1024
 
     def __init__(self, config: BcConfig, data: Demonstrations, group: Group = ALONE) -> None:
         """Build network, optimiser and windows; `group` are the processes that train together."""
@@ -96,15 +50,16 @@ class BcTrainer:
         self.shards = config.shards or group.size
         self._own_shards = group.own_shards(self.shards)
         self.data = data
-        self.preset: BcPreset = get_preset(config.network, config.preset)
+        self.preset = self._get_preset()
         self.total_steps = config.steps or self.preset.steps
         self.peak_rate = config.learning_rate or self.preset.learning_rate
         self.device = _choose_device(config.device, group)
         self.step = 0
 
         train_ids, val_ids = split_episodes(data.num_episodes, config.seed)
-        self.normalizer = fit_normalizer(data, train_ids)
+        self.normalizer = fit_normalizer(data, train_ids, self.obs_dim)
         horizon = self.preset.prediction_horizon
+        self.train_rows, self.val_rows = data.rows(train_ids), data.rows(val_ids)
         train = ChunkWindows.cut(data, self.normalizer, train_ids, horizon)
         self.plan_range = None
         if self.preset.plan_frame == "hand":
@@ -116,12 +71,12 @@ class BcTrainer:
         self.val_inputs, self.val_plans = self._encode(self.val_windows)
 
         torch.manual_seed(config.seed)
-        self.network = self.preset.network.build(
+        self.network = self._build_network(
             self.normalizer.action_dim, self.train_inputs.shape[1], horizon
         ).to(self.device)
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
-            self.network.parameters(),
+            self._parameter_groups(),
             lr=self.peak_rate,
             weight_decay=self.preset.weight_decay,
             fused=True,
@@ -129,10 +84,29 @@ class BcTrainer:
         # It chooses the batches, alike in every process; each shard has random numbers of its own.
         self.generator = torch.Generator().manual_seed(config.seed)
 
+    def _get_preset(self) -> BcPreset:
+        return get_preset(self.config.network, self.config.preset)
+
+    @property
+    def obs_dim(self) -> int:
+        """Do of what the policy sees, the first dimensions of `state_obs`."""
+        return self.data.state_obs.shape[1]
+
+    def _build_network(self, action_dim: int, input_dim: int, horizon: int) -> PlanNetwork:
+        return self.preset.network.build(action_dim, input_dim, horizon)
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """What is trained; a group may have `scale` and `warmup` of its learning rate."""
+        return [{"params": list(self.network.parameters())}]
+
     @property
     def learning_rate(self) -> float:
-        """Learning rate of the coming step: linear warm-up, then cosine to zero."""
-        warmup = min(self.preset.warmup_steps, max(1, self.total_steps // 10))
+        """Learning rate of the coming step."""
+        return self._rate(self.preset.warmup_steps)
+
+    def _rate(self, warmup_steps: int) -> float:
+        """Linear warm-up, then cosine to zero."""
+        warmup = min(warmup_steps, max(1, self.total_steps // 10))
         if self.step < warmup:
             return self.peak_rate * (self.step + 1) / warmup
         progress = (self.step - warmup) / max(1, self.total_steps - warmup)
@@ -146,15 +120,15 @@ class BcTrainer:
 
     def train_step(self) -> Tensor:
         """Take one gradient step; returns the loss, detached."""
-        rate = self.learning_rate
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        index = torch.randint(
-            len(self.train_inputs), (self.config.batch,), generator=self.generator
-        )
+            rate = self._rate(group.get("warmup", self.preset.warmup_steps))
+            group["lr"] = group.get("scale", 1.0) * rate
+        index = self._draw_batch()
         self.optimizer.zero_grad(set_to_none=True)
         losses = [self._shard_loss(index, shard) for shard in self._own_shards]
-        self.group.sum_gradients(self.network.parameters())
+        self.group.sum_gradients(
+            p for group in self.optimizer.param_groups for p in group["params"]
+        )
         self.optimizer.step()
         weight = 1 - self.ema_decay
         with torch.no_grad():
@@ -164,18 +138,28 @@ class BcTrainer:
         self.step += 1
         return self.group.sum(torch.stack(losses).sum().cpu())
 
+    def _draw_batch(self) -> Tensor:
+        """Windows (batch,) of the coming step."""
+        size = self.config.batch
+        return torch.randint(len(self.train_inputs), (size,), generator=self.generator)
+
+    def _batch_loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Mean loss of windows (b,); `generator` is that of the network's own noise."""
+        inputs, plans = self.train_inputs[rows], self.train_plans[rows]
+        return self.network.compute_loss(inputs, plans, generator, self.preset.sampler)
+
+    def _val_input(self, rows: Tensor) -> Tensor:
+        """What the averaged network is given for validation windows (b,)."""
+        return self.val_inputs[rows]
+
     def _shard_loss(self, index: Tensor, shard: int) -> Tensor:
         """Add a shard's share of the batch to the gradients; returns its share of the loss."""
         rows = index[shard :: self.shards]
         # Dropout draws from torch's global generators, on any device.
         seeds = np.random.SeedSequence((self.config.seed, self.step, shard)).generate_state(2)
         torch.manual_seed(int(seeds[0]))
-        loss = self.network.compute_loss(
-            self.train_inputs[rows],
-            self.train_plans[rows],
-            torch.Generator().manual_seed(int(seeds[1])),
-            self.preset.sampler,
-        ) * (len(rows) / len(index))
+        generator = torch.Generator().manual_seed(int(seeds[1]))
+        loss = self._batch_loss(rows, generator) * (len(rows) / len(index))
         loss.backward()
         return loss.detach()
 
@@ -202,7 +186,7 @@ class BcTrainer:
     def _encode(self, windows: ChunkWindows) -> tuple[Tensor, Tensor]:
         """What the network is given (W, Di) and what it learns to predict (W, T, Da)."""
         task, features = get_task(self.config.task), self.preset.relative_features
-        inputs = base_input(task, self.normalizer, windows.obs, features)
+        inputs = base_input(task, self.normalizer, windows.obs[:, : self.obs_dim], features)
         plans = windows.plans
         if self.plan_range is not None:
             plans = self.plan_range.encode(plans, self.normalizer.normalize_hand(windows.obs))
@@ -217,11 +201,11 @@ class BcTrainer:
             and demonstrated position over the steps that get executed).
         """
         generator = torch.Generator().manual_seed(_VALIDATION_SEED)
-        count = min(VALIDATION_WINDOWS, len(self.val_inputs))
+        count = min(self.validation_windows, len(self.val_inputs))
         index = torch.linspace(0, len(self.val_inputs) - 1, count).long()
         losses, errors = [], []
         for part in index.split(256):
-            inputs, plans = self.val_inputs[part], self.val_plans[part]
+            inputs, plans = self._val_input(part), self.val_plans[part]
             loss = self.ema.compute_loss(inputs, plans, generator, self.preset.sampler)
             losses.append(loss.item())
             noise = torch.randn(plans.shape, generator=generator).to(self.device)
@@ -270,6 +254,7 @@ class BcTrainer:
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
+            **self._extra_state(),
         }
         temporary = path.with_suffix(".new")
         try:
@@ -281,6 +266,13 @@ class BcTrainer:
                 f"cannot write checkpoint {path}: {error}; free space or choose another "
                 "--run-dir; the previous checkpoint is unchanged"
             ) from error
+
+    def _extra_state(self) -> dict[str, Any]:
+        """What else a checkpoint keeps."""
+        return {}
+
+    def _load_extra_state(self, state: dict[str, Any]) -> None:
+        """Take over what `_extra_state` gave."""
 
     def _check_weights(self, path: Path) -> None:
         """Refuse to replace a good checkpoint by one that diverged."""
@@ -321,12 +313,16 @@ class BcTrainer:
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
+        self._load_extra_state(state)
         self.step = state["step"]
 
     def write_bundle(self) -> BaseCard:
-        """Write the averaged weights as the base policy."""
+        """Write the averaged weights as a policy bundle."""
+        return save_base(self.config.out, self._card(), self.normalizer, self.ema, self.plan_range)
+
+    def _card(self) -> BaseCard:
         task = get_task(self.config.task)
-        card = BaseCard(
+        return BaseCard(
             task=task.name,
             rate_hz=task.rate_hz,
             observation=observation_names(task),
@@ -346,7 +342,6 @@ class BcTrainer:
                 seed=self.config.seed,
             ),
         )
-        return save_base(self.config.out, card, self.normalizer, self.ema, self.plan_range)
 
 
 def _choose_device(name: str, group: Group) -> torch.device:
@@ -370,7 +365,9 @@ def _flatten(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def fit_normalizer(data: Demonstrations, episodes: NDArray[np.int64]) -> Normalizer:
-    """Fit the normaliser to the training episodes."""
-    rows = np.concatenate([np.arange(start, end) for start, end in data.spans(episodes)])
-    return Normalizer.fit(data.state_obs[rows], data.action[rows])
+def fit_normalizer(
+    data: Demonstrations, episodes: NDArray[np.int64], obs_dim: int | None = None
+) -> Normalizer:
+    """Fit the normaliser to the training episodes, and the first `obs_dim` dimensions, or all."""
+    rows = data.rows(episodes)
+    return Normalizer.fit(data.state_obs[rows, :obs_dim], data.action[rows])

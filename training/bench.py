@@ -23,7 +23,8 @@ from resip_ros.core.errors import ResipError
 from resip_ros.core.observation import observation_names
 from resip_ros.core.paths import models_dir
 from resip_ros.core.tasks import get_task
-from training.bc_trainer import BcConfig, BcTrainer
+from training.bc_config import BcConfig
+from training.bc_trainer import BcTrainer
 from training.bench_env import bench_env
 from training.dataset import build_demonstrations
 from training.env import AssemblyEnv

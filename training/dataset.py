@@ -91,6 +91,10 @@ class Demonstrations:
         ends = [0, *self.episode_ends.tolist()]
         return [(ends[episode], ends[episode + 1]) for episode in episodes.tolist()]
 
+    def rows(self, episodes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """All rows of the given episodes, in their order."""
+        return np.concatenate([np.arange(start, end) for start, end in self.spans(episodes)])
+
     @property
     def hash(self) -> str:
         """Hex SHA-256 of the content: equal hashes train equally."""
@@ -134,6 +138,23 @@ def build_demonstrations(
         source=source,
         seed=seed,
         sim_state=np.concatenate(sim_states).astype(np.float32) if sim_states else None,
+    )
+
+
+def join_demonstrations(parts: Sequence[Demonstrations]) -> Demonstrations:
+    """Datasets of one task behind each other; without the scenes' states."""
+    if len(parts) == 1:
+        return parts[0]
+    starts = np.cumsum([0, *(len(part.action) for part in parts)])
+    return Demonstrations(
+        task=parts[0].task,
+        state_obs=np.concatenate([part.state_obs for part in parts]),
+        action=np.concatenate([part.action for part in parts]),
+        episode_ends=np.concatenate(
+            [part.episode_ends + start for part, start in zip(parts, starts[:-1], strict=True)]
+        ),
+        source=" + ".join(part.source for part in parts),
+        seed=parts[0].seed,
     )
 
 

@@ -114,24 +114,18 @@ class ImageReader:
 class ImageBatches:
     """Pictures of several datasets, whose rows are counted through."""
 
-    def __init__(self, readers: list[ImageReader], lengths: list[int]) -> None:
-        """Take over readers of datasets with so many steps each."""
+    def __init__(self, readers: list[ImageReader], lengths: list[int], threads: int = 1) -> None:
+        """Take over readers of datasets with so many steps each; `threads` read together."""
         self._readers = readers
         self._starts = np.cumsum([0, *lengths])
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="pictures")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pictures")
 
     def __call__(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.uint8]]:
         """Pictures (B, 240, 320, 3) of each camera for rows (B,)."""
         source = np.searchsorted(self._starts, rows, side="right") - 1
         inside = np.asarray(rows, dtype=np.int64) - self._starts[source]
-        cameras = self._readers[0].cameras
+        picked = [(self._readers[s], int(row)) for s, row in zip(source, inside, strict=True)]
         return {
-            name: np.stack(
-                [self._readers[s].read(name, r) for s, r in zip(source, inside, strict=True)]
-            )
-            for name in cameras
+            name: np.stack(list(self._pool.map(lambda pick: pick[0].read(name, pick[1]), picked)))  # noqa: B023
+            for name in self._readers[0].cameras
         }
-
-    def ahead(self, rows: NDArray[np.int64]) -> Any:
-        """Begin to read rows (B,) in a thread; `.result()` gives what calling would."""
-        return self._pool.submit(self, np.array(rows))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from resip_ros.core.errors import ConfigError
 from resip_ros.policy.act import ActSpec
+from resip_ros.policy.image_encoder import EncoderSpec
 from resip_ros.policy.mlp import MlpSpec
 from resip_ros.policy.plan_network import NetworkSpec
 from resip_ros.policy.sampler import SamplerSpec
@@ -21,6 +22,20 @@ from resip_ros.policy.unet import UNetSpec
 SIZES = ("small", "paper")
 PAPER_STEPS = 400_000
 SMALL_STEPS = 20_000
+STUDENT_STEPS = 3_000
+
+
+@dataclass(frozen=True)
+class StudentPreset:
+    """What a policy that sees pictures has beside its plan network."""
+
+    encoder: EncoderSpec
+    encoder_rate_scale: float
+    """Learning rate of the encoders, relative to the plan network's: a tenth in Table X."""
+    encoder_warmup_steps: int
+    pose_weight: float = 0.0
+    """Weight of a loss for telling the parts' relative poses from the features, where they are
+    known; the part that tells them is not saved."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +55,8 @@ class BcPreset:
     """Predict absolute actions, or (`hand`) their difference from the hand's present pose."""
     weight_decay: float = 1e-6
     warmup_steps: int = 500
+    student: StudentPreset | None = None
+    """Of a policy that sees pictures."""
 
     @property
     def sampler(self) -> SamplerSpec | None:
@@ -103,6 +120,29 @@ def _small(network: NetworkSpec, learning_rate: float) -> BcPreset:
         steps=SMALL_STEPS,
         relative_features=True,
         plan_frame="hand",
+    )
+
+
+def student_preset(network: str, size: str, *, pretrained: bool = False) -> BcPreset:
+    """The same networks behind ResNet-18s: Table X, or 0.4 M parameters a camera from scratch.
+
+    `pretrained` encoders keep their normalisation's statistics (see `policy.resnet`).
+    """
+    preset = get_preset(network, size)
+    if size == "paper":
+        encoder = EncoderSpec(norm="frozen_batch" if pretrained else "group")
+        student = StudentPreset(encoder, encoder_rate_scale=0.1, encoder_warmup_steps=5000)
+        return dataclasses.replace(
+            preset, student=student, weight_decay=1e-3, warmup_steps=1000, steps=500_000
+        )
+    if pretrained:
+        raise ConfigError("encoder_weights are of a whole ResNet-18: use --preset paper")
+    encoder = EncoderSpec(size=112, width=24, stages=3, pool="keypoints", features=64)
+    student = StudentPreset(
+        encoder, encoder_rate_scale=1.0, encoder_warmup_steps=100, pose_weight=1.0
+    )
+    return dataclasses.replace(
+        preset, student=student, relative_features=False, steps=STUDENT_STEPS, warmup_steps=100
     )
 
 

@@ -17,7 +17,8 @@ from resip_ros.policy.transformer import TransformerSpec
 from resip_ros.policy.unet import UNetSpec
 from training import bc, bc_trainer
 from training.bc import CHECKPOINT_FILE, train
-from training.bc_trainer import BcConfig, BcTrainer
+from training.bc_config import BcConfig
+from training.bc_trainer import BcTrainer
 from training.dataset import build_demonstrations, read_demonstrations, write_demonstrations
 from training.presets import BcPreset
 

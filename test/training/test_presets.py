@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from resip_ros.core.errors import ConfigError
-from training.bc_trainer import BcConfig
+from training.bc_config import BcConfig
 from training.presets import NETWORKS, SIZES, get_preset
 
 

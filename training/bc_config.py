@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Command line of `training.bc`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from resip_ros.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class BcConfig:
+    """Command line of `training.bc`."""
+
+    data: Path
+    """Demonstrations (zarr) written by training.collect."""
+    out: Path
+    """Bundle to write, for example models/one_leg/base."""
+    task: str = "one_leg"
+    network: Literal["mlp_s", "mlp_c", "unet", "transformer", "act"] = "unet"
+    """MLP of one step or of a chunk, diffusion policy with U-Net or transformer, or ACT."""
+    preset: Literal["small", "paper"] = "small"
+    """Size and input of the network."""
+    observation: Literal["state", "images"] = "state"
+    """What the policy sees: the parts' poses, or pictures (a student: docs/student.md)."""
+    real: Path | None = None
+    """With pictures: real demonstrations to train on together with --data."""
+    real_share: float | None = None
+    """Share of real steps in each batch; by the cube-root rule if not given."""
+    encoder_weights: Path | None = None
+    """With pictures and --preset paper: ResNet-18 weights, of torchvision or R3M."""
+    run_dir: Path | None = None
+    """Checkpoint, TensorBoard and metrics.json; runs/bc/TASK-NETWORK-PRESET if not given."""
+    steps: int | None = None
+    """Gradient steps; the preset's if not given. Part of the schedule: resume with the same."""
+    batch: int = 256
+    learning_rate: float | None = None
+    """Peak learning rate; the preset's if not given."""
+    seed: int = 0
+    threads: int = 2
+    """CPU threads for torch."""
+    device: str = "cpu"
+    """Torch device, for example cuda: of several processes each then takes a GPU of its own."""
+    shards: int | None = None
+    """Parts of a batch, each with random numbers of its own; one a process if not given. Runs with
+    equally many shards are equal, however many processes share them."""
+    eval_every: int = 1000
+    """Steps between validations; each one also saves a checkpoint."""
+    minutes: float | None = None
+    """Stop after this long, with checkpoint and bundle; --resume goes on."""
+    resume: bool = False
+    """Go on from the checkpoint in run_dir."""
+    wandb: str = ""
+    """Project of Weights & Biases that gets the curves too (pip install 'resip_ros[wandb]')."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be trained."""
+        for name in ("batch", "threads", "eval_every", "steps", "minutes", "learning_rate"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"{name} must be positive, got {value}")
+
+    @property
+    def resolved_run_dir(self) -> Path:
+        """Where the run's own files go."""
+        name = f"{self.task}-{self.network}-{self.preset}"
+        name += "" if self.observation == "state" else f"-{self.observation}"
+        return self.run_dir or Path("runs") / "bc" / name
