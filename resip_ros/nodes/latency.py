@@ -9,6 +9,7 @@ graph that is spread over several machines therefore has no figures for the hops
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 
 from rich.table import Table
@@ -78,6 +79,19 @@ class Trace:
         times = self._times.setdefault(point, {})
         if len(times) < MAX_STEPS:
             times.setdefault(tick, round(at_s * 1e6))
+
+    def mark_answers(self, answers: Iterable[tuple[float, float]]) -> None:
+        """Notes the references that answered accepted commands.
+
+        Args:
+            answers: When the arm was given a command, and when the first reference of it was
+                written, s on time.monotonic(). A command is accepted just after it was given.
+        """
+        accepted = sorted((us, tick) for tick, us in self._times.get(ACCEPTED, {}).items())
+        for given_s, written_s in answers:
+            place = bisect_left(accepted, (round(given_s * 1e6), -1))
+            if place < len(accepted):
+                self.mark(REFERENCE_WRITTEN, accepted[place][1], written_s)
 
     def rows(self) -> dict[str, list[list[int]]]:
         """For the node's report: point to rows of step and time."""

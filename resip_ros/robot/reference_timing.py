@@ -16,23 +16,19 @@ class ReferenceTiming:
     """Written by the reference thread; read and cleared by another."""
 
     def __init__(self) -> None:
-        self._last_s: float | None = None
         self._answered_s: float | None = None
         self._count = 0
         self.clear()
 
     def clear(self) -> None:
-        """Begins an episode."""
+        """Begins an episode; the time until the next reference is no period."""
+        self._last_s: float | None = None
         self.periods_ms: deque[float] = deque(maxlen=KEPT)
         """Time between two references."""
         self.answers: deque[tuple[float, float]] = deque(maxlen=KEPT)
         """When a command came, and when the first reference of it was written, s, monotonic."""
         self.success: deque[float] = deque(maxlen=KEPT)
         """Share of the 1 kHz commands that reached the robot in time, ten times a second."""
-
-    def pause(self) -> None:
-        """The thread ends or begins: the time until the next reference is no period."""
-        self._last_s = None
 
     def note(self, command: tuple[float, float] | None, now_s: float, success: float) -> None:
         """A reference was written.

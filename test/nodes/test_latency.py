@@ -98,6 +98,14 @@ def test_only_the_first_passage_counts_and_an_episode_begins_empty():
     assert trace.rows() == {}
 
 
+def test_references_are_of_the_command_that_was_accepted_next():
+    trace = Trace()
+    for tick, at_s in ((100, 1.000), (101, 1.100), (102, 1.200)):
+        trace.mark(latency.ACCEPTED, tick, at_s)
+    trace.mark_answers([(0.9995, 1.004), (1.1999, 1.206), (9.0, 9.1)])
+    assert trace.rows()[latency.REFERENCE_WRITTEN] == [[100, 1_004_000], [102, 1_206_000]]
+
+
 def test_a_trace_does_not_grow_without_end(monkeypatch):
     monkeypatch.setattr(latency, "MAX_STEPS", 3)
     trace = Trace()
