@@ -18,7 +18,7 @@ from resip_ros.core.errors import DataError
 from resip_ros.core.plan_delay import AUTOMATIC
 from resip_ros.core.planner import Planner, PlanRequest
 from resip_ros.core.tasks import get_task
-from resip_ros.nodes import topics
+from resip_ros.nodes import latency, topics
 from resip_ros.nodes.diagnostics import Health
 from resip_ros.nodes.episode import EpisodeSwitch
 from resip_ros.nodes.lifecycle import ManagedNode, ManagedParameters
@@ -88,6 +88,7 @@ class BasePolicyNode(ManagedNode):
         )
         self._reset_seed: int | None = None
         self._latencies_ms: list[float] = []
+        self._trace = latency.Trace()
         self._counts = {"chunks": 0, "ahead": 0}
         self._chunks = self.create_lifecycle_publisher(
             JointTrajectory, topics.ACTION_CHUNK, topics.stream_qos()
@@ -143,6 +144,7 @@ class BasePolicyNode(ManagedNode):
         self._planner.start()
         self._reset_seed = int(self.get_parameter("seed").value or 0)
         self._latencies_ms = []
+        self._trace.clear()
         self._counts = dict.fromkeys(self._counts, 0)
 
     def _report(self) -> None:
@@ -150,6 +152,7 @@ class BasePolicyNode(ManagedNode):
             "base_policy",
             self._counts | {"waits": self._planner.waits},
             {"chunk": list(self._latencies_ms)},
+            self._trace.rows(),
         )
         self._reports.publish(String(data=report.to_json()))
 
@@ -209,9 +212,12 @@ class BasePolicyNode(ManagedNode):
             return None
 
     def _publish(self, request: PlanRequest, chunk: ActionChunk) -> None:
+        self._trace.mark(latency.BASE_OBSERVED, request.tick, request.asked_s)
+        self._trace.mark(latency.PLANNED, request.tick)
         message = JointTrajectory()
         messages.fill_chunk_inplace(message, chunk, JointTrajectoryPoint)
         self._chunks.publish(message)
+        self._trace.mark(latency.CHUNK_SENT, request.tick)
         self._latencies_ms.append((time.monotonic() - request.asked_s) * 1e3)
         self._counts["chunks"] += 1
         self._counts["ahead"] += request.is_ahead

@@ -12,11 +12,17 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from resip_ros.core import events, messages
-from resip_ros.core.chunking import ActionChunk, ChunkSequence, period_ns, tick_start_ns
+from resip_ros.core.chunking import (
+    ActionChunk,
+    ChunkSequence,
+    period_ns,
+    tick_of,
+    tick_start_ns,
+)
 from resip_ros.core.errors import CheckpointMismatch, DataError, ResipError, UnsafeCommand
 from resip_ros.core.geometry import Array
 from resip_ros.core.tasks import get_task
-from resip_ros.nodes import topics
+from resip_ros.nodes import latency, topics
 from resip_ros.nodes.diagnostics import ERROR, Health
 from resip_ros.nodes.episode import EpisodeSwitch
 from resip_ros.nodes.lifecycle import ManagedNode, ManagedParameters
@@ -98,6 +104,7 @@ class ResidualPolicyNode(ManagedNode):
         self._followed: ActionChunk | None = None
         self._waiting: tuple[int, float] | None = None
         self._latencies_ms: list[float] = []
+        self._trace = latency.Trace()
         self._counts = {"ticks": 0, "late": 0}
         self._slot = PolicySlot(self, self._task, self._check_base)
         qos = topics.stream_qos()
@@ -171,11 +178,15 @@ class ResidualPolicyNode(ManagedNode):
         self._relay.reset(stamp_ns)
         self._waiting = None
         self._latencies_ms = []
+        self._trace.clear()
         self._counts = dict.fromkeys(self._counts, 0)
 
     def _report(self) -> None:
         report = events.NodeReport(
-            "residual_policy", dict(self._counts), {"tick": list(self._latencies_ms)}
+            "residual_policy",
+            dict(self._counts),
+            {"tick": list(self._latencies_ms)},
+            self._trace.rows(),
         )
         self._reports.publish(String(data=report.to_json()))
 
@@ -206,12 +217,16 @@ class ResidualPolicyNode(ManagedNode):
     # ---- steps ----
 
     def _on_chunk(self, message: JointTrajectory) -> None:
+        received_s = time.monotonic()
         try:
             chunk = messages.decode_chunk(message, self._task.rate_hz)
             self._chunks.add(chunk)
         except (UnsafeCommand, DataError) as error:
             self.get_logger().error(f"chunk dropped: {error}", throttle_duration_sec=1.0)
             return
+        self._trace.mark(
+            latency.CHUNK_RECEIVED, tick_of(chunk.stamp_ns, self._task.rate_hz), received_s
+        )
         self._relay.chunk(chunk.stamp_ns)
         self._try_act()
 
@@ -237,6 +252,7 @@ class ResidualPolicyNode(ManagedNode):
         if chunk is None:
             return
         self._waiting = None
+        ready_s = time.monotonic()
         assert self._slot is not None
         try:
             self._follow(chunk, self._slot)
@@ -252,7 +268,11 @@ class ResidualPolicyNode(ManagedNode):
             self._counts["late"] += 1
             self.get_logger().error(f"no action: {error}", throttle_duration_sec=1.0)
             return
-        elapsed_s = time.monotonic() - since_s
+        sent_s = time.monotonic()
+        self._trace.mark(latency.OBSERVED, tick, since_s)
+        self._trace.mark(latency.CHUNK_READY, tick, ready_s)
+        self._trace.mark(latency.ACTION_SENT, tick, sent_s)
+        elapsed_s = sent_s - since_s
         self._latencies_ms.append(elapsed_s * 1e3)
         self._counts["late"] += elapsed_s > self.parameters.late_after_s
 
