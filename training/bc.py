@@ -143,7 +143,7 @@ def _train_until(
             losses.append(loss)
             bar.update()
             if board is not None and trainer.step % 50 == 0:
-                board.scalar("loss/train", np.mean(losses[-50:]), trainer.step)
+                board.scalar("loss/train", float(np.mean(losses[-50:])), trainer.step)
                 board.scalar("learning_rate", trainer.learning_rate, trainer.step)
             if board is not None and trainer.step % config.eval_every == 0:
                 report = trainer.validate()
