@@ -4,7 +4,9 @@
     python -m training.evaluate models/one_leg --task one_leg --episodes 256 --seed 1
 
 Episode i has initial state i and, with --perturb, impulse sequence i of the seed, so that
-every policy meets the same ones.
+every policy meets the same ones. A student sees the simulations as --look says:
+
+    python -m training.evaluate models/peg_in_hole/student --task peg_in_hole --simulation standin
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from resip_ros.core.results import wilson_interval, write_json_atomically
 from resip_ros.policy.bundle import load_policy
 from resip_ros.policy.runtime import AssemblyPolicy
 from training.env import AssemblyEnv
+from training.eyes import PLAIN, Eyes
+from training.real_standin import STANDIN, standin_engine
 from training.rollout import PolicyRollout
 from training.stages import reached_stage, stage_names
 
@@ -52,6 +56,12 @@ class EvaluateSettings:
     """CPU threads for physics."""
     plan_delay: int = 0
     """Steps that each plan is made before its first action, as where inference takes that long."""
+    simulation: Literal["normal", "standin"] = "normal"
+    """The simulation that policies train in, or the stand-in for a real bench
+    (training.real_standin)."""
+    look: str | None = None
+    """How a student sees it: plain (as the live graph draws), random, nominal_parts, standin or
+    standin_new_colors (training.randomize); by default plain, or standin in the stand-in."""
     engine: Literal["mujoco", "warp"] = "mujoco"
     """What steps the simulations: MuJoCo on CPU threads, or MuJoCo Warp on a GPU."""
     json: Path | None = None
@@ -91,10 +101,11 @@ def evaluate(
     seed: int,
     progress: Progress,
     plan_delay: int = 0,
+    eyes: Eyes | None = None,
 ) -> Evaluation:
-    """Run episodes 0..episodes-1; every one is counted, however it ends."""
+    """Run episodes 0..episodes-1; every one is counted, however it ends. A student needs eyes."""
     bar = progress.add_task("episodes", total=episodes)
-    rollout = PolicyRollout(policy, env.num_envs, seed, plan_delay)
+    rollout = PolicyRollout(policy, env.num_envs, seed, plan_delay, eyes)
     states = env.initial_states(list(range(episodes)), seed)
     out = Evaluation()
     slots = np.arange(min(env.num_envs, episodes))
@@ -106,7 +117,11 @@ def evaluate(
     stage = np.zeros(env.num_envs, dtype=np.int64)
     peak = np.zeros(env.num_envs)
     names = stage_names(env.task)
+    if eyes is not None:
+        eyes.episodes = number
     while len(active):
+        if eyes is not None:
+            eyes.remember()
         action = env.hold_action()
         action[active] = rollout.act(env.observe()[active], active)
         result = env.step(action)
@@ -156,6 +171,8 @@ def summarise(settings: EvaluateSettings, out: Evaluation, seconds: float) -> di
         "perturb": settings.perturb,
         "seed": settings.seed,
         "envs": settings.envs,
+        "simulation": settings.simulation,
+        "look": settings.look,
         "engine": settings.engine,
         "plan_delay": settings.plan_delay,
         "env_steps_per_s": round(out.env_steps / seconds, 1),
@@ -179,10 +196,12 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
     Raises:
         ResipError: for a bad policy, task, count or output file.
     """
+    if settings.simulation == "standin" and settings.engine != "mujoco":
+        raise ConfigError(f"--engine {settings.engine}: the stand-in runs on mujoco only")
     if settings.episodes < 1:
         raise ConfigError(f"--episodes: got {settings.episodes}, expected at least 1")
     torch.set_num_threads(1)
-    policy = load_policy(settings.policy)
+    policy = load_policy(settings.policy, images=True)
     if policy.task.name != settings.task:
         raise ConfigError(
             f"{settings.policy} is a policy for {policy.task.name}, expected {settings.task}"
@@ -195,18 +214,38 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
         num_threads=settings.num_threads,
         pool_size=1,
         perturb=settings.perturb,
-        engine=settings.engine,
+        engine=standin_engine if settings.simulation == "standin" else settings.engine,
     )
+    eyes = open_eyes(settings, policy, env)
     began = time.monotonic()
     with Progress() as progress:
         out = evaluate(
-            policy, env, settings.episodes, settings.seed, progress, settings.plan_delay
+            policy, env, settings.episodes, settings.seed, progress, settings.plan_delay, eyes
         )
-    figures = summarise(settings, out, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    figures = summarise(settings, out, seconds)
+    if eyes is not None:
+        figures["pictures_per_s"] = round(len(policy.base.images) * eyes.drawn / seconds, 1)
+        eyes.close()
     print(json.dumps({k: v for k, v in figures.items() if k != "episodes"}, indent=1))
     if settings.json is not None:
         write_json_atomically(settings.json, figures)
     return figures
+
+
+def open_eyes(settings: EvaluateSettings, policy: AssemblyPolicy, env: AssemblyEnv) -> Eyes | None:
+    """What a student sees with; None for a policy that sees the state.
+
+    Raises:
+        ResipError: for a look without pictures, an unknown one, or where nothing can be drawn.
+    """
+    if not policy.base.images:
+        if settings.look is not None:
+            raise ConfigError(f"--look: {settings.policy} sees the state, not pictures")
+        return None
+    standin = settings.simulation == "standin"
+    look = settings.look or ("standin" if standin else PLAIN)
+    return Eyes(env, look, settings.seed, STANDIN.image_delay_steps if standin else 0)
 
 
 def main() -> None:
