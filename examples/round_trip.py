@@ -65,11 +65,12 @@ class ExpertNode(StackNode):
         """A fresh expert, with habits of its own."""
         rng = np.random.default_rng((self._seed, episode))
         self._expert = make_demonstrator(self._task.name, rng)
+        self._has_acted = False
 
     @property
     def gave_up(self) -> bool:
         """Whether the expert sees no way to go on."""
-        return self._is_running and self._expert.gave_up
+        return self._is_running and self._has_acted and self._expert.gave_up
 
     def configure(self) -> None:
         """Opens the topics."""
@@ -102,6 +103,7 @@ class ExpertNode(StackNode):
         if not self._is_running:
             return
         action = self._expert.act(observation.values)
+        self._has_acted = True
         self.told[observation.stamp_ns] = observation.values, action
         self._output.publish(observation.stamp_ns, action, held=True)
 
