@@ -27,6 +27,17 @@ class Segment:
     """(B, 7) rad/s."""
     duration_s: float
 
+    def of_arm(self, index: int) -> Segment:
+        """The row of one arm, (1, 7)."""
+        row = slice(index, index + 1)
+        return Segment(
+            self.q_start[row],
+            self.dq_start[row],
+            self.q_end[row],
+            self.dq_end[row],
+            self.duration_s,
+        )
+
     def sample(self, times_s: Array) -> tuple[Array, Array]:
         """Reference q and dq, both (B, K, 7), at times_s (K,) after the start.
 

@@ -13,6 +13,7 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from resip_ros.core import events, messages
+from resip_ros.core.action import action_names
 from resip_ros.core.chunking import ActionChunk
 from resip_ros.core.errors import DataError
 from resip_ros.core.plan_delay import AUTOMATIC
@@ -215,7 +216,7 @@ class BasePolicyNode(ManagedNode):
         self._trace.mark(latency.BASE_OBSERVED, request.tick, request.asked_s)
         self._trace.mark(latency.PLANNED, request.tick)
         message = JointTrajectory()
-        messages.fill_chunk_inplace(message, chunk, JointTrajectoryPoint)
+        messages.fill_chunk_inplace(message, chunk, JointTrajectoryPoint, action_names(self._task))
         self._chunks.publish(message)
         self._trace.mark(latency.CHUNK_SENT, request.tick)
         self._latencies_ms.append((time.monotonic() - request.asked_s) * 1e3)

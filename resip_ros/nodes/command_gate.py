@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
+from resip_ros.core.arms import Arm, to_base_frames
 from resip_ros.core.chunking import NS_PER_S
 from resip_ros.core.config import ControlConfig
 from resip_ros.core.control import CommandPath
@@ -22,9 +24,10 @@ class CommandGate:
     Checks the action's age and order, its target, and the reference that it leads to.
     """
 
-    def __init__(self, config: ControlConfig) -> None:
-        self._config = config
-        self._path = CommandPath(config, 1)
+    def __init__(self, config: ControlConfig, arms: tuple[Arm, ...] = (Arm(),)) -> None:
+        """Takes the limits, and the arms that an action is for: one refused refuses all."""
+        self._config, self._arms = config, arms
+        self._path = CommandPath(config, len(arms))
         self._last_stamp_ns = -1
         self.refused: Counter[str] = Counter()
 
@@ -40,25 +43,44 @@ class CommandGate:
 
         Args:
             stamp_ns: Observation that the action answers, ns of the ROS clock.
-            action: (10,) SI.
+            action: (10 A,) SI, task frame.
             now_ns: Present ROS time, ns.
-            q: Measured joints (7,), rad.
-            start: Where the reference goes on: q (7,) rad and dq (7,) rad/s.
+            q: Measured joints (A, 7), rad; (7,) of a single arm.
+            start: Where the references go on: q (A, 7) rad and dq (A, 7) rad/s.
+
+        Returns:
+            References (A, 7), each arm's in its own joints.
 
         Raises:
             UnsafeCommand: with the reason; it is counted.
         """
         try:
             self._check_time(stamp_ns, now_ns)
-            measured = forward(q[None])
-            check_action(self._config, action, measured[0][0], measured[1][0])
+            q = q.reshape(-1, 7)
+            pos, rot = forward(q)
+            actions = to_base_frames(self._arms, action)
+            self._each_arm(lambda i: check_action(self._config, actions[i], pos[i], rot[i]))
             self._path.reset(slice(None), *start)
-            segment = self._path.step(action[None], q[None], measured)
-            check_segment(self._config, segment, measured)
+            segment = self._path.step(actions, q, (pos, rot))
+            self._each_arm(
+                lambda i: check_segment(
+                    self._config, segment.of_arm(i), (pos[i : i + 1], rot[i : i + 1])
+                )
+            )
         except UnsafeCommand:
             self.refused["commands"] += 1
             raise
         return segment
+
+    def _each_arm(self, check: Callable[[int], None]) -> None:
+        """Runs a check for each arm; where there are several, says which refused."""
+        for i, arm in enumerate(self._arms):
+            try:
+                check(i)
+            except UnsafeCommand as error:
+                raise UnsafeCommand(
+                    f"{arm.name} arm: {error}" if arm.name else str(error)
+                ) from error
 
     def accept(self, stamp_ns: int) -> None:
         """Notes that the arm follows the action of this observation; older ones are refused."""

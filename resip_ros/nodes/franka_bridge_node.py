@@ -16,8 +16,10 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from resip_ros.core import events, messages
+from resip_ros.core.action import ACTION_DIM, action_names
 from resip_ros.core.config import load_control_config
 from resip_ros.core.errors import ResipError, UnsafeCommand
+from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
 from resip_ros.nodes.command_gate import CommandGate
 from resip_ros.nodes.diagnostics import ERROR, WARN, Health
@@ -27,7 +29,7 @@ from resip_ros.nodes.parameters import declare_parameters, parameter
 from resip_ros.nodes.robot_health import assess_robot
 from resip_ros.nodes.state_publisher import StatePublisher
 from resip_ros.robot.arm_state import ArmState, Phase
-from resip_ros.robot.link import RobotLink
+from resip_ros.robot.group import RobotGroup, split_addresses
 
 NS_PER_MS = 1_000_000
 # the simulated robot starts beside the bridge
@@ -39,8 +41,11 @@ REFUSED_WARN = 0.1
 class BridgeParameters(ManagedParameters):
     """ROS parameters of the bridge."""
 
+    task: str = parameter("one_leg", "task that is run: its arms and its steps a second")
     robot_address: str = parameter(
-        "127.0.0.1", "address of the robot's FCI, or of the simulated world", name="robot.address"
+        "127.0.0.1",
+        "address of the robot's FCI, or of the simulated world; of each arm, with commas between",
+        name="robot.address",
     )
     control_config: str = parameter(
         "", "YAML file with the control numbers; empty: config/robots/fr3.yaml"
@@ -53,31 +58,36 @@ class BridgeParameters(ManagedParameters):
 
 
 class FrankaBridgeNode(ManagedNode):
-    """State out at 100 Hz, actions in at 10 Hz; motion only between ~/start and ~/stop."""
+    """State out at 100 Hz, actions in at the task's rate; motion only between ~/start and ~/stop.
+
+    All arms of a task are led by this one process, so that what ends one ends all at once.
+    """
 
     def __init__(self, **kwargs: object) -> None:
         super().__init__("franka_bridge", **kwargs)
         self.parameters = declare_parameters(self, BridgeParameters)
-        self._link: RobotLink | None = None
+        self._robots: RobotGroup | None = None
         self._closing = threading.Event()
         self._following = False
-        self._thread: threading.Thread | None = None
+        self._watching = threading.Lock()
+        self._threads: list[threading.Thread] = []
 
     def configure(self) -> None:
-        """Connects to arm and gripper, then opens topics and services.
+        """Connects to arms and grippers, then opens topics and services.
 
         Raises:
             RobotUnavailable: when the robot does not answer.
             ConfigError: for a bad control file.
         """
         path = self.parameters.control_config
-        self.config = load_control_config(Path(path) if path else None)
+        self._task = get_task(self.parameters.task)
+        self.config = load_control_config(Path(path) if path else None).at_rate(self._task.rate_hz)
         self._is_sim = bool(self.get_parameter("use_sim_time").value)
         self._closing = threading.Event()
         self._shadow = bool(self.get_parameter("shadow").value)
-        address = self.parameters.robot_address
-        self._link = RobotLink(self.config, address, SIM_WAIT_S if self._is_sim else 0.0)
-        self._gate = CommandGate(self.config)
+        addresses = split_addresses(self.parameters.robot_address, self._task)
+        self._robots = RobotGroup(self.config, addresses, SIM_WAIT_S if self._is_sim else 0.0)
+        self._gate = CommandGate(self.config, self._task.arms)
         self._last_refusal = self._last_fault = ""
         self._latencies_ms: list[float] = []
         self._counts = {"commands": 0, "refused": 0, "held": 0}
@@ -91,41 +101,46 @@ class FrankaBridgeNode(ManagedNode):
             self.create_service(Trigger, f"~/{name}", self._answer(handler))
         self.create_service(SetBool, "~/shadow", self._on_shadow_service)
         self.add_post_set_parameters_callback(self._on_parameters)
-        self._told_phase = self._link.arm.phase
-        self._states = StatePublisher(self)
-        self._thread = threading.Thread(
-            target=self._states.run,
-            args=(self._link, self._now_ns, self._watch_phase, self._closing),
-            daemon=True,
-            name="states",
-        )
-        self._thread.start()
-        self.get_logger().info(f"connected to the robot at {address}")
+        self._told_phase = self._robots.phase
+        self._states = [StatePublisher(self, arm) for arm in self._task.arms]
+        self._threads = [
+            threading.Thread(
+                target=states.run,
+                args=(link, self._now_ns, self._watch_phase, self._closing),
+                daemon=True,
+                name="states",
+            )
+            for link, states in zip(self._robots.links, self._states, strict=True)
+        ]
+        for thread in self._threads:
+            thread.start()
+        self.get_logger().info(f"connected to the robot at {self.parameters.robot_address}")
 
     def deactivate(self) -> None:
         """Takes no more commands and holds; then gives control back to the robot."""
-        link = self._require_link()
         self._stop_following("the bridge was deactivated")
-        link.release()
+        self._require_robots().release()
 
     def close(self) -> None:
-        """Ends the state thread, then the connections; an arm that is still led is stopped."""
+        """Ends the state threads, then the connections; an arm that is still led is stopped."""
         self._closing.set()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join()
+        if self._threads:
             self.remove_post_set_parameters_callback(self._on_parameters)
-        if self._link is not None:
-            self._link.close()
-        self._link = self._thread = None
+        if self._robots is not None:
+            self._robots.close()
+        self._robots, self._threads = None, []
 
     def diagnose(self, health: Health) -> None:
         """The robot, what became of commands, and the last fault."""
-        link = self._require_link()
+        robots = self._require_robots()
         health.value("robot", self.parameters.robot_address)
-        assess_robot(health, link, self._states)
+        for arm, link, states in zip(self._task.arms, robots.links, self._states, strict=True):
+            assess_robot(health, link, states, arm.name)
         health.value("following", self._following)
         health.value("shadow", self._shadow)
-        if self._last_fault and link.arm.phase is not Phase.FAULT:
+        if self._last_fault and robots.phase is not Phase.FAULT:
             health.tell(WARN, f"the last episode ended by a fault: {self._last_fault}")
         if self._shadow:
             health.tell(WARN, "shadow mode: the arm does not move; ~/shadow switches it off")
@@ -181,32 +196,29 @@ class FrankaBridgeNode(ManagedNode):
     # ---- services ----
 
     def _start(self) -> str:
-        link = self._require_link()
-        arm = link.arm
+        robots = self._require_robots()
         self.require_active()
-        link.require_no_homing()
+        robots.require_no_homing()
         self._require_one_publisher()
         self._gate.reset()
         self._last_refusal = self._last_fault = ""
         self._latencies_ms = []
         self._counts = dict.fromkeys(self._counts, 0)
         if not self._shadow:
-            if arm.phase is Phase.IDLE:
-                arm.start_tracking()
-            arm.enable()
+            robots.enable()
         self._following = True
         self._emit(events.STARTED, "shadow" if self._shadow else "")
         return "following the policies" if not self._shadow else "shadow: not moving"
 
     def _stop(self) -> str:
-        self._require_link().hold()
+        self._require_robots().hold()
         self._end_following(events.STOPPED)
         return "holding"
 
     def _stop_following(self, why: str) -> None:
         """Decelerates and holds; ends an episode that runs."""
         following, self._following = self._following, False
-        self._require_link().hold()
+        self._require_robots().hold()
         if following:
             self._report()
             self._emit(events.STOPPED, why)
@@ -229,27 +241,27 @@ class FrankaBridgeNode(ManagedNode):
                 self._shadow = bool(changed.value)
 
     def _home(self) -> str:
-        link = self._require_link()
+        robots = self._require_robots()
         self.require_active()
         self._stop_following("homing")
         if self._shadow:
             self._emit(events.HOMED, "shadow: the arm stays")
             return "shadow: the arm stays"
         self._last_fault = ""
-        link.home(lambda why: self._emit(events.FAULT if why else events.HOMED, why))
+        robots.home(lambda why: self._emit(events.FAULT if why else events.HOMED, why))
         return "homing; episode/event tells when it is done"
 
     def _recover(self) -> str:
-        arm = self._require_link().arm
-        if arm.phase is not Phase.FAULT:
-            return f"there is no fault; the arm is {arm.phase.value}"
+        robots = self._require_robots()
+        if robots.phase is not Phase.FAULT:
+            return f"there is no fault; the arm is {robots.phase.value}"
         self._following = False
-        arm.recover()
+        robots.recover()
         return "recovered; the arm is idle; call ~/home or ~/start to move"
 
-    def _require_link(self) -> RobotLink:
-        assert self._link is not None, "configure() connects before any service"
-        return self._link
+    def _require_robots(self) -> RobotGroup:
+        assert self._robots is not None, "configure() connects before any service"
+        return self._robots
 
     # ---- commands ----
 
@@ -269,24 +281,24 @@ class FrankaBridgeNode(ManagedNode):
     def _on_action(self, message: JointTrajectory) -> None:
         if not self._following:
             return
-        link = self._require_link()
-        arm = link.arm
+        robots = self._require_robots()
         try:
             self._require_one_publisher()
         except UnsafeCommand as error:
-            link.hold()
+            robots.hold()
             self._end_following(events.FAULT, str(error))
             return
         try:
-            stamp_ns, action = messages.decode_action_message(message, self.config.rate_hz)
-            state = arm.state()
-            now_ns = self._now_ns(state)
-            rest = state.q, np.zeros_like(state.q)
-            start = rest if self._shadow else arm.reference()
-            segment = self._gate.plan(stamp_ns, action, now_ns, state.q, start)
+            stamp_ns, action = messages.decode_action_message(
+                message, self._task.rate_hz, action_names(self._task)
+            )
+            states = robots.states()
+            now_ns = max(self._now_ns(state) for state in states)
+            q = np.stack([state.q for state in states])
+            start = (q, np.zeros_like(q)) if self._shadow else robots.reference()
+            segment = self._gate.plan(stamp_ns, action, now_ns, q, start)
             if not self._shadow:
-                arm.follow(segment)
-                link.gripper.command(float(action[9]))
+                robots.follow(segment, action[ACTION_DIM - 1 :: ACTION_DIM])
             self._gate.accept(stamp_ns)
         except UnsafeCommand as error:
             self._counts["refused"] += 1
@@ -313,19 +325,19 @@ class FrankaBridgeNode(ManagedNode):
         self._reports.publish(String(data=report.to_json()))
 
     def _watch_phase(self) -> None:
-        """State thread: reports a fault or a time-out once, when it happens."""
-        arm = self._require_link().arm
-        told, phase = self._told_phase, arm.phase
-        self._told_phase = phase
+        """State thread: reports a fault or a time-out once; what ends one arm ends all."""
+        robots = self._require_robots()
+        with self._watching:
+            told, phase = self._told_phase, robots.phase
+            self._told_phase = phase
         if phase is Phase.FAULT and told is not Phase.FAULT:
-            reason = arm.fault.message if arm.fault is not None else "unknown"
-            self._end_following(events.FAULT, f"{reason}; call ~/recover")
-        elif phase is Phase.HOLDING and told is Phase.FOLLOWING and arm.timed_out:
+            robots.hold_others()
+            self._end_following(events.FAULT, f"{robots.fault or 'unknown'}; call ~/recover")
+        elif phase is Phase.HOLDING and told is Phase.FOLLOWING and robots.ended:
+            robots.hold()
             self._counts["held"] += 1
             why = f" (last refused: {self._last_refusal})" if self._last_refusal else ""
-            self._end_following(
-                events.FAULT, f"no command in time: the arm holds; call ~/start{why}"
-            )
+            self._end_following(events.FAULT, f"{robots.ended}: the arm holds; call ~/start{why}")
 
 
 def main() -> int:

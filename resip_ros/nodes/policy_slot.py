@@ -20,6 +20,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
+from resip_ros.core.arms import to_task_frame
 from resip_ros.core.errors import CheckpointMismatch, DataError, ResipError
 from resip_ros.core.geometry import Array
 from resip_ros.core.observation import build_proprioception, build_state_observation
@@ -51,9 +52,20 @@ def parse_active(text: str) -> ActivePolicy:
         DataError: when the text is not one.
     """
     try:
-        return ActivePolicy(**json.loads(text))
-    except (json.JSONDecodeError, TypeError) as error:
+        active = ActivePolicy(**json.loads(text))
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{topics.POLICY_ACTIVE}: got {text[:80]!r}: {error}") from error
+    if not all(isinstance(value, str) for value in asdict(active).values()):
+        raise DataError(f"{topics.POLICY_ACTIVE}: got {text[:80]!r}; expected four texts")
+    return active
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file; no file has a name that is too long or holds a zero."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def check_quickly(path: Path, task: TaskSpec) -> None:
@@ -62,12 +74,12 @@ def check_quickly(path: Path, task: TaskSpec) -> None:
     Raises:
         CheckpointMismatch: with the reason it cannot be run for this task.
     """
-    folders = [path] if (path / CARD_FILE).is_file() else [path / "base"]
-    if (path / "residual").is_dir():
+    folders = [path] if _is_file(path / CARD_FILE) else [path / "base"]
+    if _is_file(path / "residual" / CARD_FILE):
         folders.append(path / "residual")
     for folder in folders:
         card_file = folder / CARD_FILE
-        if not card_file.is_file() or not (folder / WEIGHTS_FILE).is_file():
+        if not (_is_file(card_file) and _is_file(folder / WEIGHTS_FILE)):
             raise CheckpointMismatch(
                 f"no policy bundle in {folder}: expected {CARD_FILE} and {WEIGHTS_FILE}; "
                 "give a policy folder such as models/one_leg, or a base bundle"
@@ -83,11 +95,12 @@ def check_quickly(path: Path, task: TaskSpec) -> None:
 
 
 def plausible_observation(task: TaskSpec) -> Array:
-    """An observation (D,) with valid rotations: tool down, parts upright in front of the arm."""
+    """An observation (D,) with valid rotations: tools down, parts upright in front of the arm."""
     down = np.diag([1.0, -1.0, -1.0])
     still = np.zeros(3)
     in_front = np.array([0.5, 0.0, 0.3])
-    proprioception = build_proprioception(in_front, down, still, still, np.array(0.06))
+    one = build_proprioception(in_front, down, still, still, np.array(0.06))
+    proprioception = to_task_frame(task.arms, np.tile(one, (len(task.arms), 1)))
     upright = np.array([0.5, 0.0, 0.02, 0.0, 0.0, 0.0, 1.0])
     return build_state_observation(task, proprioception, dict.fromkeys(task.observed, upright))
 

@@ -12,6 +12,7 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from resip_ros.core import events, messages
+from resip_ros.core.action import action_names
 from resip_ros.core.chunking import (
     ActionChunk,
     ChunkSequence,
@@ -219,7 +220,7 @@ class ResidualPolicyNode(ManagedNode):
     def _on_chunk(self, message: JointTrajectory) -> None:
         received_s = time.monotonic()
         try:
-            chunk = messages.decode_chunk(message, self._task.rate_hz)
+            chunk = messages.decode_chunk(message, self._task.rate_hz, action_names(self._task))
             self._chunks.add(chunk)
         except (UnsafeCommand, DataError) as error:
             self.get_logger().error(f"chunk dropped: {error}", throttle_duration_sec=1.0)
@@ -299,7 +300,7 @@ class ResidualPolicyNode(ManagedNode):
     def _message(self, stamp_ns: int, action: Array) -> JointTrajectory:
         message = JointTrajectory()
         chunk = ActionChunk(stamp_ns, action[None], self._task.rate_hz)
-        messages.fill_chunk_inplace(message, chunk, JointTrajectoryPoint)
+        messages.fill_chunk_inplace(message, chunk, JointTrajectoryPoint, action_names(self._task))
         return message
 
 

@@ -19,40 +19,49 @@ BEAT_GAP_WARN_MS = 150.0
 _LED = (Phase.HOLDING, Phase.FOLLOWING, Phase.HOMING)
 
 
-def assess_robot(health: Health, link: RobotLink, states: StatePublisher) -> None:
+def assess_robot(
+    health: Health, link: RobotLink, states: StatePublisher, arm_name: str = ""
+) -> None:
     """Adds phase, fault, rates and ages; asks the robot nothing.
 
     Args:
         health: The report.
         link: Arm, gripper and supervisor.
         states: The newest reading and how often readings come.
+        arm_name: Begins the names of the values where there are several arms.
     """
+    prefix = f"{arm_name} " if arm_name else ""
     arm, state, gripper = link.arm, states.newest, link.gripper.state()
-    health.value("phase", arm.phase.value)
+    health.value(f"{prefix}phase", arm.phase.value)
     if arm.phase is Phase.FAULT:
         reason = arm.fault.message if arm.fault is not None else "unknown"
-        health.tell(ERROR, f"{reason}; free the arm, then call ~/recover and ~/home")
-    health.at_least("states, Hz", states.rate.hz or 0.0, warn=MIN_STATE_HZ, advice="free a core")
+        health.tell(ERROR, f"{prefix}{reason}; free the arm, then call ~/recover and ~/home")
+    health.at_least(
+        f"{prefix}states, Hz", states.rate.hz or 0.0, warn=MIN_STATE_HZ, advice="free a core"
+    )
     if state is not None and arm.phase in _LED:
         health.at_least(
-            "control commands in time, share",
+            f"{prefix}control commands in time, share",
             state.success_rate,
             warn=SUCCESS_WARN,
             error=SUCCESS_ERROR,
             advice="the robot misses commands; see the network and the kernel (resip doctor)",
         )
     health.at_most(
-        "gripper age, s",
+        f"{prefix}gripper age, s",
         gripper.age_s,
         warn=GRIPPER_AGE_WARN_S,
         error=GRIPPER_AGE_ERROR_S,
         advice="the gripper does not answer; see its connection",
     )
     health.at_most(
-        "gripper failures", gripper.failures, warn=0, advice="look at the fingers and the log"
+        f"{prefix}gripper failures",
+        gripper.failures,
+        warn=0,
+        advice="look at the fingers and the log",
     )
     health.at_most(
-        "longest gap between signs of life, ms",
+        f"{prefix}longest gap between signs of life, ms",
         1e3 * link.supervisor.longest_gap_s,
         warn=BEAT_GAP_WARN_MS,
         advice="something holds up the reference thread",

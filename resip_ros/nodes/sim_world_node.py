@@ -34,7 +34,9 @@ class SimWorldParameters:
 
     task: str = parameter("one_leg", "task whose parts are on the bench")
     robot_address: str = parameter(
-        "127.0.0.1", "loopback address on which the simulated robot answers", name="robot.address"
+        "127.0.0.1",
+        "loopback address on which the simulated robot answers; of each arm, with commas between",
+        name="robot.address",
     )
     randomness: str = parameter("low", "spread of the initial states: low, med or high")
     realtime_factor: float = parameter(
@@ -69,7 +71,7 @@ class SimWorldNode(StackNode):
             self.parameters.seed,
             realtime_factor=self.parameters.realtime_factor,
             randomness=self.parameters.randomness,
-            addresses=(self.parameters.robot_address,),
+            addresses=self.parameters.robot_address.split(","),
             step_hook=self._take_snapshot,
         )
         self._parts_period_ms = round(1000 / self.parameters.parts_rate_hz)

@@ -6,12 +6,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
 from sensor_msgs.msg import JointState
 
 from resip_ros.core import messages
+from resip_ros.core.arms import Arm
 from resip_ros.core.errors import ResipError
 from resip_ros.core.geometry import matrix_to_quat_xyzw
 from resip_ros.core.kinematics import forward, tcp_velocity
@@ -28,19 +30,29 @@ LOST_PAUSE_S = 0.5
 
 
 class StatePublisher:
-    """Publishers of everything that the bridge measures."""
+    """Publishers of everything that the bridge measures of one arm."""
 
-    def __init__(self, node: ManagedNode) -> None:
-        """Args: node: Owner of the publishers."""
+    def __init__(self, node: ManagedNode, arm: Arm) -> None:
+        """Opens them.
+
+        Args:
+            node: Owner of the publishers.
+            arm: Whose topics; poses, twists and wrenches are in its own base frame.
+        """
         self._node, self._count = node, 0
+        self._frame = arm.prefix + messages.BASE_FRAME
         self.rate = Rate()
         self.newest: ArmState | None = None
-        qos = topics.stream_qos()
-        self._joints = node.create_lifecycle_publisher(JointState, topics.JOINT_STATES, qos)
-        self._pose = node.create_lifecycle_publisher(PoseStamped, topics.CURRENT_POSE, qos)
-        self._twist = node.create_lifecycle_publisher(TwistStamped, topics.CURRENT_TWIST, qos)
-        self._wrench = node.create_lifecycle_publisher(WrenchStamped, topics.EXTERNAL_WRENCH, qos)
-        self._width = node.create_lifecycle_publisher(JointState, topics.GRIPPER_STATE, qos)
+
+        def create(kind: type, topic: str) -> Any:
+            name = topics.of_arm(arm, topic)
+            return node.create_lifecycle_publisher(kind, name, topics.stream_qos())
+
+        self._joints = create(JointState, topics.JOINT_STATES)
+        self._pose = create(PoseStamped, topics.CURRENT_POSE)
+        self._twist = create(TwistStamped, topics.CURRENT_TWIST)
+        self._wrench = create(WrenchStamped, topics.EXTERNAL_WRENCH)
+        self._width = create(JointState, topics.GRIPPER_STATE)
 
     def run(
         self,
@@ -95,19 +107,19 @@ class StatePublisher:
     def _publish_views(self, stamp_ns: int, state: ArmState, width_m: float) -> None:
         pos, rot = forward(state.q)
         pose = PoseStamped()
-        messages.fill_header_inplace(pose.header, stamp_ns, messages.BASE_FRAME)
+        messages.fill_header_inplace(pose.header, stamp_ns, self._frame)
         messages.fill_pose_inplace(pose.pose, np.r_[pos, matrix_to_quat_xyzw(rot)])
         self._pose.publish(pose)
 
         linear, angular = tcp_velocity(state.q, state.dq)
         twist = TwistStamped()
-        messages.fill_header_inplace(twist.header, stamp_ns, messages.BASE_FRAME)
+        messages.fill_header_inplace(twist.header, stamp_ns, self._frame)
         messages.fill_vector_inplace(twist.twist.linear, linear)
         messages.fill_vector_inplace(twist.twist.angular, angular)
         self._twist.publish(twist)
 
         wrench = WrenchStamped()
-        messages.fill_header_inplace(wrench.header, stamp_ns, messages.BASE_FRAME)
+        messages.fill_header_inplace(wrench.header, stamp_ns, self._frame)
         messages.fill_vector_inplace(wrench.wrench.force, state.wrench_ext_base[:3])
         messages.fill_vector_inplace(wrench.wrench.torque, state.wrench_ext_base[3:])
         self._wrench.publish(wrench)

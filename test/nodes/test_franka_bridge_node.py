@@ -207,7 +207,7 @@ def test_diagnostics_tell_the_fault_and_what_to_do(graph, policy, bridge):
     )
     graph.spin_until(lambda: heard)
     assert {"phase", "shadow", "commands", "lifecycle"} <= {v.key for v in heard[-1].values}
-    bridge._link.arm.fault = Fault(FaultKind.REFLEX, "cartesian_reflex")
-    bridge._link.arm.phase = Phase.FAULT
+    bridge._robots.links[0].arm.fault = Fault(FaultKind.REFLEX, "cartesian_reflex")
+    bridge._robots.links[0].arm.phase = Phase.FAULT
     graph.spin_until(lambda: heard[-1].level == DiagnosticStatus.ERROR)
     assert "cartesian_reflex; free the arm, then call ~/recover" in heard[-1].message
