@@ -53,6 +53,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="sim, or the robot's address (default sim)",
     )
     up.add_argument("--episodes", type=_positive, default=1, metavar="N", help="default 1")
+    up.add_argument(
+        "--minutes",
+        type=_positive,
+        metavar="M",
+        help="instead: episodes for so long; memory, threads, files and latencies are watched "
+        "for growth (soak.json)",
+    )
     up.add_argument("--headless", action="store_true", help="no question, no window: for scripts")
     up.add_argument(
         "--policy", type=Path, metavar="DIR", help="policy folder or bundle (default models/TASK)"
@@ -124,6 +131,7 @@ def run_up(arguments: argparse.Namespace) -> int:
         shadow=arguments.shadow,
         seed=arguments.seed,
         record=arguments.record,
+        minutes=arguments.minutes,
     )
     console = Console(highlight=False, soft_wrap=True)
     if not options.headless and options.robot != "sim" and not options.shadow:

@@ -13,11 +13,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from resip_ros.core.errors import ResipError
 from resip_ros.core.results import EpisodeResult, RunResult, write_json_atomically
 from resip_ros.core.tasks import TaskSpec, get_task
+from resip_ros.nodes.latency import make_table
 from resip_ros.nodes.operator import Operator
 from resip_ros.nodes.policy_slot import check_quickly
 from resip_ros.nodes.recording import EpisodeRecording
 from resip_ros.nodes.report import write_plot, write_video
 from resip_ros.nodes.running import check_out, running_graph
+from resip_ros.nodes.soak import Soak
 from resip_ros.nodes.table import Graph
 
 
@@ -37,6 +39,8 @@ class UpOptions:
     """Shorter time limit than the task's, policy steps."""
     record: Path | None = None
     """Folder for one bag an episode."""
+    minutes: float | None = None
+    """Instead of a number of episodes: run for so long, and watch the processes."""
 
 
 def run(options: UpOptions, console: Console) -> RunResult:
@@ -53,10 +57,15 @@ def run(options: UpOptions, console: Console) -> RunResult:
     check_out(options.out)
     describe_bags = _watch_bags(options.record)
     result = RunResult(options.task, str(options.policy), options.robot)
+    soak = Soak(options.minutes, result)
     with running_graph(graph, options.out, result.notes, console) as operator:
         operator.wait_until_ready()
-        best, failure = _run_episodes(options, task, operator, result, console)
+        best, failure = _run_episodes(options, task, operator, result, console, soak)
     result.notes += describe_bags(len(result.episodes))
+    growth = soak.write(options.out)
+    for table in (make_table(result.hop_ms, result.period_ms), growth):
+        if table is not None:
+            console.print(table)
     _write(options, result, best, console)
     if failure is not None:
         raise failure
@@ -74,7 +83,12 @@ def _watch_bags(directory: Path | None) -> Callable[[int], list[str]]:
 
 
 def _run_episodes(
-    options: UpOptions, task: TaskSpec, operator: Operator, result: RunResult, console: Console
+    options: UpOptions,
+    task: TaskSpec,
+    operator: Operator,
+    result: RunResult,
+    console: Console,
+    soak: Soak,
 ) -> tuple[EpisodeRecording | None, ResipError | None]:
     """Runs all episodes, or as many as go.
 
@@ -89,8 +103,8 @@ def _run_episodes(
     max_steps = options.max_steps or task.episode_steps
     try:
         with _progress(console) as progress:
-            for index in range(options.episodes):
-                label = f"episode {index + 1} of {options.episodes}"
+            for index in soak.indices(options.episodes):
+                label = soak.label(index, options.episodes)
                 bar = progress.add_task(label, total=1.0)
                 seed = options.seed + index
                 operator.prepare(seed)
