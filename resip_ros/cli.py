@@ -13,7 +13,8 @@ from typing import Any
 from resip_ros.bags import commands as bag_commands
 from resip_ros.core.errors import ResipError
 from resip_ros.core.paths import models_dir
-from resip_ros.core.tasks import TASKS, get_task, require_one_arm
+from resip_ros.core.tasks import TASKS, get_task
+from resip_ros.nodes.bench import command as bench_command
 from resip_ros.nodes.faults import command as faults_command
 from resip_ros.nodes.teleop import command as teleop_command
 
@@ -50,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--robot",
         default="sim",
         metavar="sim|IP",
-        help="sim, or the robot's address (default sim)",
+        help="sim, or the robot's address; of two arms IP,IP (default sim)",
     )
     up.add_argument("--episodes", type=_positive, default=1, metavar="N", help="default 1")
     up.add_argument(
@@ -75,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     bag_commands.add_parsers(commands)
     faults_command.add_parser(commands)
     teleop_command.add_parser(commands)
+    bench_command.add_parser(commands)
     _add_cameras_parser(commands)
     doctor = commands.add_parser("doctor", help="check this machine and say what to mend")
     doctor.add_argument("--robot", metavar="IP", help="also try a real robot's control port")
@@ -115,7 +117,7 @@ def run_up(arguments: argparse.Namespace) -> int:
         # ends the nodes in order, as Ctrl-C does
         signal.signal(number, signal.default_int_handler)
     # before the imports below, so that a mistyped task costs no seconds
-    require_one_arm(get_task(arguments.task))
+    get_task(arguments.task)
     from rich.console import Console
 
     from resip_ros.nodes import up
@@ -178,6 +180,8 @@ def main(args: Sequence[str] | None = None) -> int:
             from resip_ros.nodes import camera_check
 
             return camera_check.run(arguments)
+        if arguments.command == bench_command.NAME:
+            return bench_command.run(arguments)
         if arguments.command == teleop_command.NAME:
             return teleop_command.run(arguments)
         if arguments.command == "record":

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +24,7 @@ from resip_ros.core.results import (
 )
 from resip_ros.core.tasks import TaskSpec, get_task
 from resip_ros.nodes import topics
+from resip_ros.nodes.node_main import POLICY_NICE
 from resip_ros.nodes.operator import BRIDGE, Operator
 from resip_ros.nodes.policy_slot import check_quickly
 from resip_ros.nodes.running import check_out, running_graph
@@ -126,7 +129,8 @@ def run_session(
         session = Session(options, task, operator, leader, console, result)
         operator.attach(leader.node)
         try:
-            session.run()
+            with _first_in_line():
+                session.run()
         except KeyboardInterrupt:
             console.print("interrupted: ending the nodes, the arm first")
         finally:
@@ -135,6 +139,18 @@ def run_session(
             session.close()
             write_json_atomically(options.out / "result.json", result.to_dict())
     return result
+
+
+@contextlib.contextmanager
+def _first_in_line() -> Iterator[None]:
+    """The arm waits for this thread in every step, as it does for a policy's node."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, POLICY_NICE)
+    try:
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, max(before, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 def _graph_of(options: SessionOptions, task: TaskSpec) -> Graph:
