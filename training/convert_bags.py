@@ -4,7 +4,8 @@
 Row t pairs the observation of a policy step with the action commanded at that moment, both as the
 policy nodes see them: same decoding, same alignment, same observation. A stream that is missing
 or stale, a gap in the actions, a jump of the clock: the bag is refused with topic and time, and
-the others are still converted. Only successful episodes become demonstrations.
+the others are still converted. Only successful episodes become demonstrations. Bags with pictures
+of front and wrist give `image_front` and `image_wrist` (N, 240, 320, 3).
 """
 
 from __future__ import annotations
@@ -22,15 +23,17 @@ import tyro
 import zarr
 
 from resip_ros.bags import sidecar
-from resip_ros.bags.reader import find_bags
+from resip_ros.bags.reader import Bag, find_bags
 from resip_ros.bags.sidecar import Episode, load_episode
 from resip_ros.core.errors import ConfigError, DataError, ResipError
 from resip_ros.core.tasks import TaskSpec, get_task
+from training.bag_pictures import PictureStore, Recorded, find_pictures, read_pictures
 from training.bag_steps import Steps, read_steps
 from training.dataset import build_demonstrations, write_demonstrations
 from training.provenance import describe_command, describe_commit
 
 SOURCE = "bags"
+NO_PICTURES = Recorded({})
 INTERVENTION = "intervention"
 """Array (N,) of bool: whether a person led in that step."""
 
@@ -45,6 +48,8 @@ class ConvertSettings:
     """Zarr group to write; refused when it exists."""
     task: str | None = None
     """Task of bags that do not say it themselves, such as those of `ros2 bag record`."""
+    images: bool = True
+    """Also the pictures of front and wrist, where the bags have them."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ class Source:
     recorded_at: str
     operator: str
     policy: dict[str, object]
+    pictures: dict[str, str]
+    """Camera to the topic that its pictures were read from."""
 
 
 @dataclass
@@ -72,10 +79,19 @@ class Conversion:
     """Bags of episodes without success."""
     failures: list[str] = field(default_factory=list[str])
     """Why bags were refused."""
+    pictures: PictureStore | None = None
+    """Where pictures go; None: they are left out."""
 
 
-def convert(paths: list[Path], default_task: str | None) -> Conversion:
+def convert(
+    paths: list[Path], default_task: str | None, pictures: PictureStore | None = None
+) -> Conversion:
     """Reads all bags; one that is refused does not stop the others.
+
+    Args:
+        paths: The bags.
+        default_task: Of bags that do not say it.
+        pictures: Takes their pictures; None: those are left out.
 
     Raises:
         ConfigError: for an unknown task, or bags of several tasks.
@@ -92,7 +108,7 @@ def convert(paths: list[Path], default_task: str | None) -> Conversion:
                 raise DataError(f"bag {path.name} is {episode.state}; try: resip repair {path}")
             task = get_task(name)
             if found is None:
-                found = Conversion(name)
+                found = Conversion(name, pictures=pictures)
             elif name != found.task:
                 raise DataError(f"bag {path.name} is of task {name}; the others of {found.task}")
             _convert_one(path, task, episode, found)
@@ -113,6 +129,8 @@ def _convert_one(path: Path, task: TaskSpec, episode: Episode | None, found: Con
     if label is None and not done:
         found.skipped.append(f"{path.name}: the part poses show no success")
         return
+    store = found.pictures
+    recorded = NO_PICTURES if store is None else _add_pictures(path, steps, store)
     found.steps.append(steps)
     found.sources.append(
         Source(
@@ -123,8 +141,21 @@ def _convert_one(path: Path, task: TaskSpec, episode: Episode | None, found: Con
             recorded_at=episode.recorded_at if episode else "",
             operator=episode.operator if episode else "",
             policy=episode.policy if episode else {},
+            pictures=recorded.topics,
         )
     )
+
+
+def _add_pictures(path: Path, steps: Steps, store: PictureStore) -> Recorded:
+    """Adds a bag's pictures to the store, all or none."""
+    with Bag(path) as bag:
+        recorded = find_pictures(bag)
+    try:
+        store.check(recorded)
+    except DataError as error:
+        raise DataError(f"bag {path.name}: {error}") from error
+    store.add(recorded, read_pictures(path, recorded, steps.stamps_ns))
+    return recorded
 
 
 def write(path: Path, found: Conversion) -> str:
@@ -147,6 +178,8 @@ def write(path: Path, found: Conversion) -> str:
             "commit": describe_commit(),
             "episodes": [asdict(source) for source in found.sources],
         }
+        if found.pictures is not None:
+            found.pictures.move_into(work)
         work.rename(path)
     except OSError as error:
         raise ResipError(f"cannot write {path}: {error.strerror or error}") from error
@@ -165,7 +198,18 @@ def run(settings: ConvertSettings) -> int:
         raise ConfigError(f"{settings.out} exists already; choose another --out or remove it")
     if settings.task is not None:
         get_task(settings.task)
-    found = convert(find_bags(settings.directory), settings.task)
+    spool = settings.out.with_name(f".{settings.out.name}.pictures.{os.getpid()}")
+    store = PictureStore(spool)
+    try:
+        paths = find_bags(settings.directory)
+        found = convert(paths, settings.task, store if settings.images else None)
+        return _report(settings, found)
+    finally:
+        store.remove()
+
+
+def _report(settings: ConvertSettings, found: Conversion) -> int:
+    """Writes what was found and prints a summary."""
     for text in found.failures:
         sys.stderr.write(f"training.convert_bags: {text}\n")
     if not found.steps:
@@ -179,6 +223,7 @@ def run(settings: ConvertSettings) -> int:
         "steps": sum(len(steps.stamps_ns) for steps in found.steps),
         "held_steps": sum(steps.held for steps in found.steps),
         "led_steps": sum(int(steps.interventions.sum()) for steps in found.steps),
+        "images": list((found.pictures and found.pictures.cameras) or ()),
         "skipped": found.skipped,
         "refused": len(found.failures),
         "hash": write(settings.out, found),

@@ -44,6 +44,16 @@ def part_pose(part: str) -> str:
     return f"{NAMESPACE}/parts/{part}/pose"
 
 
+def image(camera: str) -> str:
+    """Topic of a camera's pictures."""
+    return f"{NAMESPACE}/{camera}/color/image_raw"
+
+
+def compressed_image(camera: str) -> str:
+    """Topic of the same pictures as JPEG."""
+    return f"{image(camera)}/compressed"
+
+
 @dataclass(frozen=True)
 class Topic:
     """One recorded topic."""

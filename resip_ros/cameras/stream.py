@@ -34,6 +34,8 @@ class CameraStatus:
     """For people, one line."""
     passed: int
     """Pictures passed on since the start."""
+    newest_ns: int
+    """Stamp of the last of them."""
     refused: int
     """Repeated or late ones since the start."""
 
@@ -88,7 +90,8 @@ class CameraStream:
         self._fresh = {n: Freshness(source.has_noise, max_age_ns) for n in source.cameras}
         now_s = time.monotonic()
         self._new_s = dict.fromkeys(source.cameras, now_s)
-        self._passed = dict.fromkeys(source.cameras, 0)
+        # count and newest stamp together, so that another thread never reads one without the other
+        self._passed: dict[str, tuple[int, int]] = dict.fromkeys(source.cameras, (0, 0))
         self._refused = dict.fromkeys(source.cameras, 0)
         self._trouble: dict[str, str] = dict.fromkeys(source.cameras, "opening")
         self._closing, self._opened = threading.Event(), threading.Event()
@@ -119,7 +122,8 @@ class CameraStream:
 
     def _status(self, name: str) -> CameraStatus:
         silent_s = time.monotonic() - self._new_s[name]
-        is_new = self._passed[name] > 0 and silent_s <= self._max_silence_s
+        passed, newest_ns = self._passed[name]
+        is_new = passed > 0 and silent_s <= self._max_silence_s
         if self.failure is not None:
             is_new, text = False, f"ended: {self.failure}"
         elif is_new:
@@ -127,7 +131,7 @@ class CameraStream:
         else:
             reason = self._trouble[name] or "silent"
             text = f"{reason}; nothing new for {silent_s:.1f} s"
-        return CameraStatus(name, is_new, text, self._passed[name], self._refused[name])
+        return CameraStatus(name, is_new, text, passed, newest_ns, self._refused[name])
 
     # ---- the thread
 
@@ -135,7 +139,7 @@ class CameraStream:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
         pause_s = FIRST_PAUSE_S
         while not self._closing.is_set():
-            before = sum(self._passed.values())
+            before = dict(self._passed)
             try:
                 self._read_until_closed()
             except CameraError as error:
@@ -150,7 +154,7 @@ class CameraStream:
                 self.source.close()
                 self._opened.set()
             # one that worked for a while is tried at once again
-            pause_s = FIRST_PAUSE_S if sum(self._passed.values()) > before else pause_s
+            pause_s = FIRST_PAUSE_S if self._passed != before else pause_s
             self._closing.wait(pause_s)
             pause_s = min(2.0 * pause_s, LONGEST_PAUSE_S)
 
@@ -175,7 +179,7 @@ class CameraStream:
             self._trouble[name] = fault
             return
         self._pass_on(frame)
-        self._passed[name] += 1
+        self._passed[name] = (self._passed[name][0] + 1, frame.stamp_ns)
         self._new_s[name] = time.monotonic()
         self._trouble[name] = ""
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 IMAGE_HEIGHT, IMAGE_WIDTH = 240, 320
 IMAGE_SHAPE = (IMAGE_HEIGHT, IMAGE_WIDTH, 3)
 """Rows, columns, RGB; uint8."""
+IMAGE_MAX_AGE_S = 0.2
+"""A picture that was taken further from an instant must not be acted on there, s."""
 POLICY_CAMERAS: tuple[str, ...] = ("front", "wrist")
 
 

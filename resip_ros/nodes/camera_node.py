@@ -34,6 +34,8 @@ START_TIMEOUT_S = 90.0
 WATCH_S = 0.1
 REPORT_S = 1.0
 SIM_SILENCE_S = 1.0
+DIAGNOSTIC, PUBLISHED, NEWEST = "camera: ", "published", "newest, ns"
+"""Name of a camera's diagnostic before its own, and keys in it."""
 SOURCES = {"realsense": RealSenseSource, "uvc": UvcSource, "files": FilesSource}
 
 
@@ -219,10 +221,10 @@ class CameraOutput:
 
 def diagnostic(status: CameraStatus) -> DiagnosticStatus:
     """A camera's state as a diagnostic."""
-    values = {"published": status.passed, "refused": status.refused}
+    values = {PUBLISHED: status.passed, NEWEST: status.newest_ns, "refused": status.refused}
     return DiagnosticStatus(
         level=DiagnosticStatus.OK if status.is_ok else DiagnosticStatus.ERROR,
-        name=f"camera: {status.camera}",
+        name=f"{DIAGNOSTIC}{status.camera}",
         message=status.text,
         hardware_id=status.camera,
         values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
