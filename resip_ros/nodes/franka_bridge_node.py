@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,11 @@ from trajectory_msgs.msg import JointTrajectory
 
 from resip_ros.core import events, messages
 from resip_ros.core.action import ACTION_DIM, action_names
+from resip_ros.core.chunking import tick_of
 from resip_ros.core.config import load_control_config
 from resip_ros.core.errors import ResipError, UnsafeCommand
 from resip_ros.core.tasks import get_task
-from resip_ros.nodes import topics
+from resip_ros.nodes import latency, topics
 from resip_ros.nodes.command_gate import CommandGate
 from resip_ros.nodes.diagnostics import ERROR, WARN, Health
 from resip_ros.nodes.lifecycle import ManagedNode, ManagedParameters
@@ -90,6 +92,7 @@ class FrankaBridgeNode(ManagedNode):
         self._gate = CommandGate(self.config, self._task.arms)
         self._last_refusal = self._last_fault = ""
         self._latencies_ms: list[float] = []
+        self._trace = latency.Trace()
         self._counts = {"commands": 0, "refused": 0, "held": 0}
         self._open_topics()
         for name, handler in (
@@ -106,7 +109,7 @@ class FrankaBridgeNode(ManagedNode):
         self._threads = [
             threading.Thread(
                 target=states.run,
-                args=(link, self._now_ns, self._watch_phase, self._closing),
+                args=(link, self._now_ns, self._watch_phase, self._closing, self._note_state),
                 daemon=True,
                 name="states",
             )
@@ -203,9 +206,12 @@ class FrankaBridgeNode(ManagedNode):
         self._gate.reset()
         self._last_refusal = self._last_fault = ""
         self._latencies_ms = []
+        self._trace.clear()
         self._counts = dict.fromkeys(self._counts, 0)
         if not self._shadow:
             robots.enable()
+        for link in robots.links:
+            link.arm.timing.clear()
         self._following = True
         self._emit(events.STARTED, "shadow" if self._shadow else "")
         return "following the policies" if not self._shadow else "shadow: not moving"
@@ -281,6 +287,7 @@ class FrankaBridgeNode(ManagedNode):
     def _on_action(self, message: JointTrajectory) -> None:
         if not self._following:
             return
+        received_s = time.monotonic()
         robots = self._require_robots()
         try:
             self._require_one_publisher()
@@ -310,6 +317,13 @@ class FrankaBridgeNode(ManagedNode):
             return
         self._counts["commands"] += 1
         self._latencies_ms.append((now_ns - stamp_ns) / 1e6)
+        tick = tick_of(stamp_ns, self._task.rate_hz)
+        self._trace.mark(latency.ACTION_RECEIVED, tick, received_s)
+        self._trace.mark(latency.ACCEPTED, tick)
+
+    def _note_state(self, stamp_ns: int) -> None:
+        if self._following:
+            self._trace.mark(latency.STATE_SENT, tick_of(stamp_ns, self._task.rate_hz))
 
     def _end_following(self, kind: str, detail: str = "") -> None:
         """Takes no more commands; tells why, and what was measured."""
@@ -319,9 +333,14 @@ class FrankaBridgeNode(ManagedNode):
         self._emit(kind, detail)
 
     def _report(self) -> None:
-        report = events.NodeReport(
-            "franka_bridge", dict(self._counts), {"action": self._latencies_ms}
-        )
+        timings = [link.arm.timing for link in self._require_robots().links]
+        self._trace.mark_answers(timings[0].answers.copy())
+        times = {
+            "action": self._latencies_ms,
+            latency.REFERENCE_PERIOD: [round(v, 2) for t in timings for v in t.periods_ms.copy()],
+            latency.CONTROL_SUCCESS: [1e2 * share for t in timings for share in t.success.copy()],
+        }
+        report = events.NodeReport("franka_bridge", dict(self._counts), times, self._trace.rows())
         self._reports.publish(String(data=report.to_json()))
 
     def _watch_phase(self) -> None:

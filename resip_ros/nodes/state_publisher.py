@@ -60,6 +60,7 @@ class StatePublisher:
         stamp_of: Callable[[ArmState], int],
         watch: Callable[[], None],
         closing: threading.Event,
+        on_sent: Callable[[int], None],
     ) -> None:
         """State thread: one reading in every 10 ms of the ROS clock.
 
@@ -68,6 +69,7 @@ class StatePublisher:
             stamp_of: ROS time of a reading, ns.
             watch: Called before each reading.
             closing: Ends the thread.
+            on_sent: Told the stamp (ns) of each reading that was published.
         """
         last_slot = -1
         while not closing.is_set():
@@ -84,6 +86,7 @@ class StatePublisher:
                 last_slot, self.newest = slot, state
                 self.rate.add(stamp_ns)
                 self.publish(stamp_ns, state, link.gripper.state().width_m)
+                on_sent(stamp_ns)
             # sleep to just before the boundary, then read each millisecond
             time.sleep(max(0.0004, (PERIOD_NS - into_ns) / 1e9 - 0.001))
 

@@ -20,6 +20,7 @@ from resip_ros.robot import link as module
 from resip_ros.robot.arm_state import ArmState, Fault, Phase
 from resip_ros.robot.connection import FaultKind
 from resip_ros.robot.gripper import GripperGoal, GripperState
+from resip_ros.robot.reference_timing import ReferenceTiming
 
 pytestmark = pytest.mark.ros
 HOME = np.array(load_control_config().home_joints)
@@ -39,6 +40,8 @@ class Recorder:
 
 
 class Arm(Recorder):
+    timing = ReferenceTiming()
+
     def state(self):
         return ArmState(0.0, HOME, ZERO, ZERO, np.zeros(6), "Move", (), 1.0)
 
