@@ -33,6 +33,7 @@ RUNTIME = [
     "torch==2.13.0",
 ]
 TRAIN = [
+    "kornia>=0.8,<1",
     "tensorboard>=2.16,<3",
     "tqdm>=4.66,<5",
     "tyro>=1.0,<2",

@@ -124,7 +124,7 @@ def _small(network: NetworkSpec, learning_rate: float) -> BcPreset:
 
 
 def student_preset(network: str, size: str, *, pretrained: bool = False) -> BcPreset:
-    """The same networks behind ResNet-18s: Table X, or 0.4 M parameters a camera from scratch.
+    """The same networks behind ResNet-18s: Table X, or 0.2 M parameters a camera.
 
     `pretrained` encoders keep their normalisation's statistics (see `policy.resnet`).
     """
@@ -137,7 +137,7 @@ def student_preset(network: str, size: str, *, pretrained: bool = False) -> BcPr
         )
     if pretrained:
         raise ConfigError("encoder_weights are of a whole ResNet-18: use --preset paper")
-    encoder = EncoderSpec(size=112, width=24, stages=3, pool="keypoints", features=64)
+    encoder = EncoderSpec(size=112, width=16, stages=3, pool="keypoints", features=64)
     student = StudentPreset(
         encoder, encoder_rate_scale=1.0, encoder_warmup_steps=100, pose_weight=1.0
     )

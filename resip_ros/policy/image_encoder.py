@@ -57,10 +57,11 @@ class EncoderSpec:
                 f"width must be a multiple of 8, stages 1 to 4, features positive: got "
                 f"{self.width}, {self.stages}, {self.features}"
             )
-        if self.norm not in NORMS or self.pool not in POOLS:
-            raise ValueError(
-                f"norm {self.norm!r} not of {NORMS}, or pool {self.pool!r} of {POOLS}"
-            )
+        for name, known in (("norm", NORMS), ("pool", POOLS)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
+                )
 
 
 def check_images(cameras: tuple[str, ...], images: Images | None, count: int) -> None:
