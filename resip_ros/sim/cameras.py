@@ -38,11 +38,19 @@ class Camera:
 
     @property
     def intrinsics(self) -> Array:
-        """Camera matrix (3, 3), pixels; square pixels, no distortion."""
+        """Camera matrix (3, 3), pixels; square pixels, no distortion.
+
+        As in ROS and OpenCV, whole numbers are the pixels' centres.
+        """
         focal = 0.5 * self.height / np.tan(0.5 * np.radians(self.fovy_deg))
-        return np.array(
-            [[focal, 0.0, 0.5 * self.width], [0.0, focal, 0.5 * self.height], [0.0, 0.0, 1.0]]
-        )
+        cx, cy = 0.5 * (self.width - 1), 0.5 * (self.height - 1)
+        return np.array([[focal, 0.0, cx], [0.0, focal, cy], [0.0, 0.0, 1.0]])
+
+    @property
+    def optical_rotation(self) -> Array:
+        """R_body_optical (3, 3): x right, y down, z forward in the carrying body's frame."""
+        rot = look_at(*(np.array(v, dtype=float) for v in (self.position, self.target, self.up)))
+        return rot * [1.0, -1.0, -1.0]
 
 
 CAMERAS: dict[str, Camera] = {

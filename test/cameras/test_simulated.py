@@ -33,7 +33,7 @@ def test_it_draws_the_first_state_of_each_period_as_the_renderer_does():
     assert source.read()[0].stamp_ns == 500_000_000
     lens = source.calibration("front")
     assert lens is not None
-    assert lens.matrix[0, 2] == 160.0
+    assert lens.matrix[0, 2] == 159.5
     source.close()
     with Renderer("peg_in_hole") as renderer:
         drawn = renderer.render_policy(model.qpos0, np.array([[0.7, 0.0, 0.015]]))

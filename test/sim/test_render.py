@@ -5,9 +5,10 @@ import pytest
 
 from resip_ros.core.config import load_control_config
 from resip_ros.core.errors import ConfigError
+from resip_ros.core.geometry import matrix_to_quat_wxyz
 from resip_ros.core.images import IMAGE_SHAPE, POLICY_CAMERAS
-from resip_ros.sim.cameras import CAMERAS, look_at
-from resip_ros.sim.gl import NoRenderingError
+from resip_ros.sim.cameras import CAMERAS, Camera, look_at
+from resip_ros.sim.gl import NoRenderingError, find_backend, make_context
 from resip_ros.sim.render import Renderer
 from resip_ros.sim.scene import build_scene
 
@@ -100,3 +101,49 @@ def test_policy_sees_front_and_wrist(renderer: Renderer, home_qpos: np.ndarray) 
     assert tuple(pictures) == POLICY_CAMERAS == ("front", "wrist")
     assert [picture.shape for picture in pictures.values()] == [IMAGE_SHAPE] * 2
     np.testing.assert_array_equal(pictures["wrist"], renderer.draw("wrist"))
+
+
+def draw_sphere(camera: Camera, centre: np.ndarray) -> np.ndarray:
+    """White on black, (height, width)."""
+    spec = mujoco.MjSpec()
+    ball = mujoco.mjtGeom.mjGEOM_SPHERE
+    spec.worldbody.add_geom(type=ball, size=[0.02, 0, 0], pos=centre, rgba=[1, 1, 1, 1])
+    spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [1, 1, 1], [0, 0, 0]
+    spec.worldbody.add_camera(
+        name="c",
+        pos=list(camera.position),
+        quat=matrix_to_quat_wxyz(camera.optical_rotation * [1.0, -1.0, -1.0]).tolist(),
+        fovy=camera.fovy_deg,
+    )
+    model = spec.compile()
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    gl = make_context(find_backend(), camera.width, camera.height)
+    gl.make_current()
+    scene = mujoco.MjvScene(model, maxgeom=10)
+    context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+    mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
+    view = mujoco.MjvCamera()
+    view.type, view.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, 0
+    everything = mujoco.mjtCatBit.mjCAT_ALL
+    mujoco.mjv_updateScene(model, data, mujoco.MjvOption(), None, view, everything, scene)
+    size = mujoco.MjrRect(0, 0, camera.width, camera.height)
+    picture = np.empty((camera.height, camera.width, 3), dtype=np.uint8)
+    mujoco.mjr_render(size, scene, context)
+    mujoco.mjr_readPixels(picture, None, size, context)
+    context.free()
+    gl.free()
+    return picture[::-1].astype(float).mean(axis=2)
+
+
+def test_a_sphere_is_drawn_to_a_tenth_of_a_pixel_where_the_intrinsics_say() -> None:
+    camera, centre = CAMERAS["front"], np.array([0.40, 0.12, 0.10])
+    try:
+        bright = draw_sphere(camera, centre)
+    except NoRenderingError as error:
+        pytest.skip(str(error))
+    x, y, z = camera.optical_rotation.T @ (centre - camera.position)
+    rows, columns = np.mgrid[0 : camera.height, 0 : camera.width]
+    seen = [(bright * axis).sum() / bright.sum() for axis in (columns, rows)]
+    expected = (camera.intrinsics @ np.array([x, y, z]))[:2] / z
+    np.testing.assert_allclose(seen, expected, atol=0.1)
