@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stand-in for a real bench: less friction, and controls that arrive later."""
+
+import numpy as np
+import pytest
+
+from training.env import AssemblyEnv
+from training.real_standin import STANDIN, DelayedEngine, standin_engine
+
+TASK = "peg_in_hole"
+
+
+def make(engine) -> AssemblyEnv:
+    return AssemblyEnv(TASK, 1, num_threads=1, pool_size=1, engine=engine)
+
+
+def test_friction_is_scaled():
+    normal, standin = make("mujoco"), make(standin_engine)
+    ratio = standin.model.geom_friction[:, 0] / normal.model.geom_friction[:, 0]
+    np.testing.assert_allclose(ratio, STANDIN.friction_scale)
+    np.testing.assert_array_equal(
+        standin.model.geom_friction[:, 1:], normal.model.geom_friction[:, 1:]
+    )
+
+
+def test_controls_arrive_late_also_after_a_reset():
+    env = make("mujoco")
+    delay = 5 * env.model.opt.timestep
+    engine = DelayedEngine(env.model, 2, 1, delay)
+    seen = []
+    engine._batch = type("Batch", (), {})()
+    engine._batch.rollout = lambda steps, control, **_: (
+        seen.append(control[0, :, 0].copy()) or {"qfrc_constraint": control}
+    )
+    engine._batch.forward = lambda ids: None
+    engine.ctrl[:] = 7.0
+    engine.forward(np.array([0, 1]))
+    control = np.zeros((2, 8, env.model.nu))
+    control[:, :, 0] = np.arange(8)
+    engine.rollout(control)
+    engine.rollout(control + 8)
+    assert seen[0].tolist() == [7] * 5 + [0, 1, 2]
+    assert seen[1].tolist() == list(range(3, 11))
+    engine.forward(np.array([0]))
+    engine.rollout(control)
+    assert seen[2][:5].tolist() == [7] * 5
+
+
+@pytest.mark.parametrize("engine", ["mujoco", standin_engine])
+def test_an_arm_that_holds_still_stays(engine):
+    env = make(engine)
+    env.reset()
+    before = env.observe()[0, :3].copy()
+    for _ in range(3):
+        env.step(env.hold_action())
+    assert np.abs(env.observe()[0, :3] - before).max() < 0.003

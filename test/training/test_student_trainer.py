@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A student from pictures to bundle: two steps, resume, two more; mixed data; bad input told."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+import zarr
+
+from resip_ros.core.errors import CheckpointMismatch, ConfigError, DataError
+from resip_ros.core.images import POLICY_CAMERAS, image_array
+from resip_ros.policy.bundle import load_base, load_policy
+from resip_ros.policy.card import StudentCard
+from resip_ros.policy.image_encoder import EncoderSpec, prepare_images
+from resip_ros.policy.unet import UNetSpec
+from training import student_trainer
+from training.bc import CHECKPOINT_FILE, make_trainer, train
+from training.bc_config import BcConfig
+from training.dataset import build_demonstrations, write_demonstrations
+from training.distributed import ALONE
+from training.image_dataset import IMAGES_ATTRIBUTE, create_image_arrays
+from training.presets import BcPreset, StudentPreset, student_preset
+
+STEPS = 12
+TINY = BcPreset(
+    network=UNetSpec(down_dims=(16, 16), kernel_size=3, groups=4, step_embed_dim=8),
+    learning_rate=1e-3,
+    steps=4,
+    plan_frame="hand",
+    student=StudentPreset(
+        EncoderSpec(size=32, width=8, stages=1, pool="keypoints", features=4), 0.5, 2, 1.0
+    ),
+)
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch):
+    monkeypatch.setattr(student_trainer, "student_preset", lambda *_, **__: TINY)
+
+
+def write(path, seed: int, episodes: int = 3):
+    """Smooth episodes with pictures of noise."""
+    rng = np.random.default_rng(seed)
+    time = np.linspace(0, 1, STEPS)[:, None]
+    obs = [np.sin(time + np.arange(37) + 0.3 * (seed + i)) for i in range(episodes)]
+    data = build_demonstrations(
+        "peg_in_hole", obs, [o[:, :10] for o in obs], source="scripted", seed=seed
+    )
+    write_demonstrations(path, data)
+    group = zarr.open_group(str(path), mode="r+")
+    count = episodes * STEPS
+    create_image_arrays(group, count)
+    for name in POLICY_CAMERAS:
+        coarse = rng.integers(0, 255, (count, 12, 16, 3), dtype=np.uint8)
+        group[image_array(name)][:] = coarse.repeat(20, axis=1).repeat(20, axis=2)
+    group.attrs[IMAGES_ATTRIBUTE] = list(POLICY_CAMERAS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def synthetic(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("student") / "synthetic.zarr", 0)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("student") / "real.zarr", 5)
+
+
+@pytest.fixture
+def config(tmp_path, synthetic) -> BcConfig:
+    return BcConfig(
+        data=synthetic,
+        out=tmp_path / "student",
+        run_dir=tmp_path / "run",
+        task="peg_in_hole",
+        observation="images",
+        batch=6,
+        threads=1,
+        eval_every=2,
+    )
+
+
+def weights(config: BcConfig) -> dict[str, torch.Tensor]:
+    state = torch.load(config.resolved_run_dir / CHECKPOINT_FILE, weights_only=True)
+    return state["network"]
+
+
+def test_resume_is_bit_exact(config, tmp_path):
+    train(config)
+    other = dataclasses.replace(config, run_dir=tmp_path / "again", out=tmp_path / "b")
+    train(other, until=2)
+    train(dataclasses.replace(other, resume=True))
+    one, two = weights(config), weights(other)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert any("encoders.wrist" in name for name in one)
+
+
+def test_the_bundle_plans_from_proprioception_and_pictures(config, synthetic):
+    metrics = train(config)
+    policy = load_policy(config.out, images=True).base
+    assert isinstance(policy.card, StudentCard)
+    assert (policy.card.kind, policy.images) == ("student", POLICY_CAMERAS)
+    assert len(policy.card.observation) == 16
+    assert metrics["weights_hash"] == policy.card.weights_hash
+    group = zarr.open_group(str(synthetic), mode="r")
+    obs = group["state_obs"][:2, :16]
+    images = {name: group[image_array(name)][:2] for name in POLICY_CAMERAS}
+    plan = policy.predict_chunk(obs, torch.Generator().manual_seed(0), images)
+    assert plan.shape == (2, 32, 10)
+    dark = images | {"wrist": np.zeros_like(images["wrist"])}
+    other = policy.predict_chunk(obs, torch.Generator().manual_seed(0), dark)
+    assert np.abs(plan - other).max() > 1e-4
+    # the same function as in training, without augmentation
+    trainer = make_trainer(config, ALONE)
+    seen = {n: prepare_images(n, p, 32) for n, p in images.items()}
+    network = trainer.network
+    network.load_state_dict(load_base(config.out)._network.state_dict())
+    with torch.inference_mode():
+        ours = policy._see(policy.card, torch.from_numpy(policy.build_input(obs)), images)
+        theirs = network.encode(trainer.train_inputs[:0].new_tensor(policy.build_input(obs)), seen)
+    torch.testing.assert_close(ours, theirs)
+    with pytest.raises(DataError, match="no picture of camera front"):
+        policy.predict_chunk(obs)
+    with pytest.raises(CheckpointMismatch, match="needs pictures of front, wrist"):
+        load_policy(config.out)
+
+
+def test_real_steps_are_mixed_in_by_rule(config, real):
+    trainer = make_trainer(dataclasses.replace(config, real=real), ALONE)
+    assert trainer.real_share == pytest.approx(0.5, abs=0.05)
+    shares = {int((trainer.train_rows[trainer._draw_batch().numpy()] >= 36).sum()) for _ in "abcd"}
+    assert shares == {3}
+    trainer.train_step()
+    set_by_hand = dataclasses.replace(config, real=real, real_share=0.2)
+    trainer = make_trainer(set_by_hand, ALONE)
+    assert int((trainer.train_rows[trainer._draw_batch().numpy()] >= 36).sum()) == 1
+
+
+def test_poses_of_real_steps_are_not_used(config, real, tmp_path):
+    """A real dataset with other part poses trains the same student."""
+    losses = []
+    for shift in (0.0, 0.5):
+        trainer = make_trainer(dataclasses.replace(config, real=real), ALONE)
+        trainer.data.state_obs[36:, 16:] += shift
+        losses.append(float(trainer.train_step()))
+    assert losses[0] == losses[1]
+
+
+def test_encoders_learn_at_their_own_rate(config):
+    trainer = make_trainer(dataclasses.replace(config, steps=100), ALONE)
+    trainer.step = 10
+    before = [p.detach().clone() for p in trainer.network.encoders.parameters()]
+    trainer.train_step()
+    plan, encoders = trainer.optimizer.param_groups
+    assert encoders["lr"] == pytest.approx(0.5 * plan["lr"], rel=0.05)
+    changed = [
+        not torch.equal(a, b)
+        for a, b in zip(before, trainer.network.encoders.parameters(), strict=True)
+    ]
+    assert np.mean(changed) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"observation": "state", "real": "x"}, "--real needs --observation images"),
+        ({"observation": "state", "encoder_weights": "x"}, "--encoder-weights needs"),
+        ({"real_share": 0.3}, "--real-share needs --real"),
+        ({"real_share": 1.5}, "between 0 and 1"),
+    ],
+)
+def test_settings_that_mean_nothing(config, more, message):
+    with pytest.raises(ConfigError, match=message):
+        make_trainer(dataclasses.replace(config, **more), ALONE)
+
+
+def test_bad_pictures_are_told_before_the_first_step(config, tmp_path):
+    path = write(tmp_path / "bad.zarr", 1)
+    group = zarr.open_group(str(path), mode="r+")
+    group[image_array("wrist")][4] = 0
+    with pytest.raises(DataError, match="picture 4 of camera wrist is one colour"):
+        train(dataclasses.replace(config, data=path))
+    del group.attrs[IMAGES_ATTRIBUTE]
+    with pytest.raises(DataError, match="no complete pictures"):
+        train(dataclasses.replace(config, data=path))
+    assert not config.resolved_run_dir.exists()
+
+
+def test_presets_are_those_of_the_paper():
+    paper = student_preset("transformer", "paper", pretrained=True)
+    assert paper.student == StudentPreset(
+        EncoderSpec(224, 64, 4, "frozen_batch", "average", 128), 0.1, 5000, 0.0
+    )
+    assert (paper.learning_rate, paper.weight_decay) == (1e-4, 1e-3)
+    assert (paper.steps, paper.warmup_steps) == (500_000, 1000)
+    with pytest.raises(ConfigError, match="use --preset paper"):
+        student_preset("unet", "small", pretrained=True)
