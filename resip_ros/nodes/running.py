@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 import rclpy
 from rclpy.signals import SignalHandlerOptions
@@ -23,12 +24,17 @@ from resip_ros.nodes.operator import Operator
 from resip_ros.nodes.table import ENVIRONMENT, Graph
 
 MIN_FREE_BYTES = 50_000_000
+AnyOperator = TypeVar("AnyOperator", bound=Operator)
 
 
 @contextlib.contextmanager
 def running_graph(
-    graph: Graph, out: Path, notes: list[str], console: Console
-) -> Iterator[Operator]:
+    graph: Graph,
+    out: Path,
+    notes: list[str],
+    console: Console,
+    kind: type[AnyOperator] = Operator,
+) -> Iterator[AnyOperator]:
     """Starts the nodes of a graph, and ends them when left, the arm first.
 
     Args:
@@ -36,6 +42,7 @@ def running_graph(
         out: Directory; logs go to ``out/logs``.
         notes: Takes what the graph has to do without.
         console: Told what is started.
+        kind: Of operator.
 
     Raises:
         ResipError: when they cannot be started; KeyboardInterrupt comes out of the operator's
@@ -53,7 +60,7 @@ def running_graph(
             check_interrupt()
             launcher.check()
 
-        operator = Operator(graph, get_task(graph.task), check)
+        operator = kind(graph, get_task(graph.task), check)
         try:
             console.print(f"starting {launcher.names()}; logs in {launcher.log_dir}")
             yield operator

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base policy on a machine that is too slow for it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from resip_ros.nodes.base_policy_node import BasePolicyNode
+from resip_ros.nodes.node_main import POLICY_NICE, run_node
+from resip_ros.policy.runtime import BasePolicy
+
+SLOW_S = "slow_s"
+"""Parameter: what every inference takes longer, s."""
+
+
+class SlowBasePolicyNode(BasePolicyNode):
+    """The real node; inference sleeps first, as one that waits for another device."""
+
+    def configure(self) -> None:
+        """As the real one, slower from the first inference on."""
+        seconds = float(self.get_parameter(SLOW_S).value or 0.0)
+        predict = BasePolicy.predict_chunk
+
+        def predict_slowly(*args: Any, **kwargs: Any) -> Any:
+            time.sleep(seconds)
+            return predict(*args, **kwargs)
+
+        BasePolicy.predict_chunk = predict_slowly  # type: ignore[method-assign]
+        super().configure()
+
+
+if __name__ == "__main__":
+    sys.exit(run_node(SlowBasePolicyNode, nice=POLICY_NICE))
