@@ -270,9 +270,25 @@ def require_one_arm(task: TaskSpec) -> None:
     """
     if len(task.arms) > 1:
         raise ConfigError(
-            f"task {task.name!r} has {len(task.arms)} arms, the live graph drives one so far; "
-            f"see it in simulation with `python -m training.view {task.name}`"
+            f"task {task.name!r} has {len(task.arms)} arms, this command drives one so far; "
+            f"`resip up {task.name}` drives all, `python -m training.view {task.name}` shows them"
         )
+
+
+def split_addresses(text: str, task: TaskSpec) -> tuple[str, ...]:
+    """Addresses of a task's arms from ``ADDRESS`` or ``ADDRESS,ADDRESS``.
+
+    Raises:
+        ConfigError: unless there is one for each arm, each another.
+    """
+    addresses = tuple(part.strip() for part in text.split(",") if part.strip())
+    if len(addresses) != len(task.arms) or len(set(addresses)) != len(addresses):
+        names = ",".join(arm.name or "arm" for arm in task.arms)
+        raise ConfigError(
+            f"task {task.name} has {len(task.arms)} arms, got addresses {text!r}; give a "
+            f"different one for each ({names}), with commas between"
+        )
+    return addresses
 
 
 def pair_assembled(

@@ -21,7 +21,7 @@ from resip_ros.core.action import ACTION_DIM, action_names
 from resip_ros.core.chunking import tick_of
 from resip_ros.core.config import load_control_config
 from resip_ros.core.errors import ResipError, UnsafeCommand
-from resip_ros.core.tasks import get_task
+from resip_ros.core.tasks import get_task, split_addresses
 from resip_ros.nodes import latency, topics
 from resip_ros.nodes.command_gate import CommandGate
 from resip_ros.nodes.diagnostics import ERROR, WARN, Health
@@ -31,7 +31,7 @@ from resip_ros.nodes.parameters import declare_parameters, parameter
 from resip_ros.nodes.robot_health import assess_robot
 from resip_ros.nodes.state_publisher import StatePublisher
 from resip_ros.robot.arm_state import ArmState, Phase
-from resip_ros.robot.group import RobotGroup, split_addresses
+from resip_ros.robot.group import RobotGroup
 
 NS_PER_MS = 1_000_000
 # the simulated robot starts beside the bridge

@@ -43,13 +43,14 @@ def describe_graph(task: str) -> LaunchDescription:
     """
     get_task(task)
     arguments = (
-        ("robot", "sim", "sim, or the address of the robot"),
+        ("robot", "sim", "sim, or the address of the robot; of two arms IP,IP"),
         ("policy", str(models_dir() / task), "policy folder or base bundle, for both policies"),
         ("base_checkpoint", "", "the same for base_policy alone; empty: policy"),
         ("residual_checkpoint", "", "the same for residual_policy alone; empty: policy"),
         ("params_file", "", "YAML file; its values win over config/graph.yaml and <task>.yaml"),
         ("namespace", NAMESPACE, "namespace of all nodes"),
         ("use_sim_time", AUTO, "true, false, or auto: with the simulated robot"),
+        ("autostart", "true", "false: a lifecycle manager configures and activates the nodes"),
         ("shadow", "false", "true: run the policies, never move the arm"),
         ("cameras", "true", "false: draw no pictures of the simulated bench"),
         ("record", "", "folder for one bag an episode; empty: record nothing"),
@@ -96,6 +97,7 @@ def graph_of(task: str, values: Arguments) -> Graph:
         namespace=values["namespace"].strip("/"),
         use_sim_time=None if clock == AUTO else _truth("use_sim_time", clock),
         params_file=_path(values["params_file"]),
+        autostart=_truth("autostart", values["autostart"]),
     )
 
 

@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from resip_ros.core import events, messages
+from resip_ros.core.action import action_names
 from resip_ros.core.chunking import NS_PER_S
 from resip_ros.core.errors import ResipError
 from resip_ros.core.geometry import Array
@@ -122,7 +123,9 @@ class Operator:
             if self._recording is None:
                 return
             with self._dropping_bad_messages():
-                stamp_ns, action = messages.decode_action_message(message, self._task.rate_hz)
+                stamp_ns, action = messages.decode_action_message(
+                    message, self._task.rate_hz, action_names(self._task)
+                )
                 rows: dict[int, Array] = getattr(self._recording, series)
                 rows[stamp_ns] = action
 

@@ -21,9 +21,9 @@ class EpisodeRecording:
 
     start_ns: int = 0
     base: dict[int, Array] = field(default_factory=dict[int, Array])
-    """Observation stamp (ns) to base action (10,) SI."""
+    """Observation stamp (ns) to base action (10 A,) SI, of A arms."""
     net: dict[int, Array] = field(default_factory=dict[int, Array])
-    """Same stamps to net action (10,) SI."""
+    """Same stamps to net action (10 A,) SI."""
     pictures: list[tuple[int, bytes]] = field(default_factory=list[tuple[int, bytes]])
     """Stamp (ns) and JPEG, oldest first."""
 
@@ -37,13 +37,15 @@ class EpisodeRecording:
         """Steps for which both are known, in order.
 
         Returns:
-            Time since the start (n,) s, then base and net action (n, 10) SI.
+            Time since the start (n,) s, then base and net action (n, 10 A) SI.
         """
         stamps = sorted(set(self.base) & set(self.net))
         time_s = (np.array(stamps, dtype=np.float64) - self.start_ns) / 1e9
 
         def rows(series: dict[int, Array]) -> Array:
-            return np.array([series[stamp] for stamp in stamps]).reshape(len(stamps), ACTION_DIM)
+            return np.array([series[stamp] for stamp in stamps]).reshape(
+                len(stamps), -1 if stamps else ACTION_DIM
+            )
 
         return time_s, rows(self.base), rows(self.net)
 

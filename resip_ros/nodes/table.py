@@ -10,11 +10,13 @@ from pathlib import Path
 
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.paths import config_path, models_dir, share_dir
+from resip_ros.core.tasks import get_task, split_addresses
 from resip_ros.nodes.topics import NAMESPACE
 
 SIM = "sim"
 LOOPBACK_PREFIX = "127.0"
 CHECKPOINT = "policy.checkpoint"
+AUTOSTART = "autostart"
 CARD_FILE = "card.yaml"
 # Transports with room for pictures. One BLAS thread a process: the nodes are many, the networks
 # small.
@@ -57,7 +59,7 @@ NODES: tuple[NodeEntry, ...] = (
         "episodes to bags",
         records=True,
         without="no recording",
-        parameters=("task", "record.directory"),
+        parameters=("task", "record.directory", AUTOSTART),
     ),
     NodeEntry(
         "sim_world",
@@ -77,18 +79,18 @@ NODES: tuple[NodeEntry, ...] = (
         "base_policy",
         "chunks of actions from the base policy",
         needs_policy=True,
-        parameters=("task", CHECKPOINT),
+        parameters=("task", CHECKPOINT, AUTOSTART),
     ),
     NodeEntry(
         "residual_policy",
         "correction of every step",
         needs_policy=True,
-        parameters=("task", CHECKPOINT),
+        parameters=("task", CHECKPOINT, AUTOSTART),
     ),
     NodeEntry(
         "franka_bridge",
         "the arm's state out, gated commands in",
-        parameters=("robot.address", "shadow"),
+        parameters=("task", "robot.address", "shadow", AUTOSTART),
     ),
 )
 
@@ -99,7 +101,7 @@ class Graph:
 
     task: str
     robot: str
-    """``sim`` or the address of the robot."""
+    """``sim`` or the address of the robot; of each arm, with commas between."""
     policy: str
     """Policy folder or bundle; empty: a person leads the arm (`resip teleop`)."""
     shadow: bool = False
@@ -116,6 +118,8 @@ class Graph:
     """Whether nodes follow /clock; None: with the simulated robot."""
     params_file: str = ""
     """YAML file whose values win over those of config/."""
+    autostart: bool = True
+    """Whether nodes with a lifecycle configure and activate themselves."""
 
     def __post_init__(self) -> None:
         """Refuses what could not run.
@@ -123,6 +127,8 @@ class Graph:
         Raises:
             ConfigError: for a name or file that does not fit.
         """
+        if not self.is_sim:
+            split_addresses(self.robot, get_task(self.task))
         if self.record and self.namespace != NAMESPACE:
             raise ConfigError(
                 f"recordings are read in namespace {NAMESPACE!r}, got {self.namespace!r}; "
@@ -141,11 +147,19 @@ class Graph:
         """Values that nodes take by name, see ``NodeEntry.parameters``."""
         return {
             "task": self.task,
-            "robot.address": simulated_address() if self.is_sim else self.robot,
+            "robot.address": self.robot_addresses,
             CHECKPOINT: self.policy,
             "shadow": self.shadow,
             "record.directory": self.record,
+            AUTOSTART: self.autostart,
         }
+
+    @property
+    def robot_addresses(self) -> str:
+        """Addresses of the arms, with commas between."""
+        if not self.is_sim:
+            return self.robot
+        return ",".join(simulated_address(i) for i in range(len(get_task(self.task).arms)))
 
     @property
     def params_files(self) -> tuple[Path, ...]:
@@ -198,9 +212,9 @@ class Graph:
             )
 
 
-def simulated_address() -> str:
-    """Loopback address of the simulated robot: one for each ROS domain, so domains do not meet."""
-    return f"{LOOPBACK_PREFIX}.{int(os.environ.get('ROS_DOMAIN_ID') or 0)}.1"
+def simulated_address(arm: int = 0) -> str:
+    """Loopback address of a simulated arm: others in each ROS domain, so domains do not meet."""
+    return f"{LOOPBACK_PREFIX}.{int(os.environ.get('ROS_DOMAIN_ID') or 0)}.{arm + 1}"
 
 
 def environment(base: Mapping[str, str]) -> dict[str, str]:

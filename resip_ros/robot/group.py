@@ -13,31 +13,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from resip_ros.core.config import ControlConfig
-from resip_ros.core.errors import ConfigError, ResipError, UnsafeCommand
+from resip_ros.core.errors import ResipError, UnsafeCommand
 from resip_ros.core.geometry import Array
 from resip_ros.core.interpolation import Segment
-from resip_ros.core.tasks import TaskSpec
 from resip_ros.robot.arm_state import ArmState, Phase
 from resip_ros.robot.link import RobotLink
 
 # what a group of arms in different phases is said to be: the first that any of them is in
 _LEAST_LED = (Phase.FAULT, Phase.IDLE, Phase.HOMING, Phase.HOLDING, Phase.FOLLOWING)
-
-
-def split_addresses(text: str, task: TaskSpec) -> tuple[str, ...]:
-    """Addresses of a task's arms from ``ADDRESS`` or ``ADDRESS,ADDRESS``.
-
-    Raises:
-        ConfigError: unless there is one for each arm, each another.
-    """
-    addresses = tuple(part.strip() for part in text.split(",") if part.strip())
-    if len(addresses) != len(task.arms) or len(set(addresses)) != len(addresses):
-        names = ",".join(arm.name or "arm" for arm in task.arms)
-        raise ConfigError(
-            f"task {task.name} has {len(task.arms)} arms, got addresses {text!r}; give a "
-            f"different one for each ({names}), with commas between"
-        )
-    return addresses
 
 
 class RobotGroup:

@@ -95,5 +95,5 @@ def test_tasks_are_frozen():
 
 def test_only_one_arm_can_be_driven_live():
     require_one_arm(ONE_LEG)
-    with pytest.raises(ConfigError, match="'biman_insert' has 2 arms, the live graph drives one"):
+    with pytest.raises(ConfigError, match="'biman_insert' has 2 arms, this command drives one"):
         require_one_arm(BIMAN_INSERT)
