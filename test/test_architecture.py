@@ -78,6 +78,7 @@ COVERED_BY = {
     "resip_ros/nodes/faults/faulty_franka_bridge.py": "test/nodes/faults/test_bench.py",
     "resip_ros/nodes/faults/faulty_residual_policy.py": "test/nodes/faults/test_bench.py",
     "resip_ros/nodes/faults/faulty_sim_world.py": "test/nodes/faults/test_bench.py",
+    "resip_ros/nodes/faults/slow_base_policy.py": "test/nodes/faults/test_splice.py",
     "resip_ros/nodes/faults/stack.py": "test/nodes/faults/test_bench.py",
     "resip_ros/nodes/faults/switch.py": "test/nodes/faults/test_bench.py",
     "resip_ros/nodes/graph_topics.py": "test/nodes/test_recorder_node.py",
