@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from resip_ros.core.config import ControlConfig, load_control_config
 from resip_ros.core.errors import ConfigError
-from resip_ros.core.geometry import Array, matrix_to_quat_wxyz
+from resip_ros.core.geometry import Array, matrix_to_quat_wxyz, quat_wxyz_to_matrix
 from resip_ros.core.images import POLICY_CAMERAS
 from resip_ros.core.tasks import get_task
 from resip_ros.sim.cameras import CAMERAS, Camera, get_camera, look_at, task_cameras
@@ -81,6 +81,7 @@ class Renderer:
             self._data.mocap_pos[:] = mocap_pos
         mujoco.mj_kinematics(self.model, self._data)
         mujoco.mj_camlight(self.model, self._data)
+        _place_static(self.model, self._data)
 
     def draw(self, name: str) -> Picture:
         """Picture of the present state, (height, width, 3) RGB."""
@@ -125,6 +126,21 @@ class Renderer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _place_static(model: mujoco.MjModel, data: mujoco.MjData) -> None:
+    """Put the world's own cameras and lights where the model has them now.
+
+    MuJoCo leaves them where they were when the data were made, however the model has changed.
+    """
+    cameras, lights = (
+        np.flatnonzero(model.cam_bodyid == 0),
+        np.flatnonzero(model.light_bodyid == 0),
+    )
+    data.cam_xpos[cameras] = model.cam_pos[cameras]
+    data.cam_xmat[cameras] = quat_wxyz_to_matrix(model.cam_quat[cameras]).reshape(-1, 9)
+    data.light_xpos[lights] = model.light_pos[lights]
+    data.light_xdir[lights] = model.light_dir[lights]
 
 
 def _add_cameras(spec: mujoco.MjSpec, cameras: dict[str, Camera]) -> None:
