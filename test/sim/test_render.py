@@ -147,3 +147,22 @@ def test_a_sphere_is_drawn_to_a_tenth_of_a_pixel_where_the_intrinsics_say() -> N
     seen = [(bright * axis).sum() / bright.sum() for axis in (columns, rows)]
     expected = (camera.intrinsics @ np.array([x, y, z]))[:2] / z
     np.testing.assert_allclose(seen, expected, atol=0.1)
+
+
+def test_cameras_and_lights_of_the_world_follow_the_model(renderer, home_qpos) -> None:
+    """MuJoCo itself leaves them where they were when its data were made."""
+    model, data = renderer.model, renderer._data
+    camera = model.camera("front").id
+    light = int(np.flatnonzero(model.light_bodyid == 0)[0])
+    before = renderer.render_policy(home_qpos)["front"]
+    kept = model.cam_pos[camera].copy(), model.light_dir[light].copy()
+    try:
+        model.cam_pos[camera, 1] += 0.02
+        model.light_dir[light] = [0.0, 1.0, 0.0]
+        moved = renderer.render_policy(home_qpos)["front"]
+        np.testing.assert_array_equal(data.cam_xpos[camera], model.cam_pos[camera])
+        np.testing.assert_array_equal(data.light_xdir[light], [0.0, 1.0, 0.0])
+        assert np.abs(moved.astype(int) - before).mean() > 1.0
+    finally:
+        model.cam_pos[camera], model.light_dir[light] = kept
+    np.testing.assert_array_equal(renderer.render_policy(home_qpos)["front"], before)
