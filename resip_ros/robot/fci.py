@@ -9,6 +9,7 @@ forces, reflexes, a robot clock equal to simulation time, and a tick cheap enoug
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -46,6 +47,8 @@ _FORCE_FILTER = TICK_S / 0.02
 """Weight of a new torque: a low-pass of 20 ms, as in the training env."""
 _REPLY_TIMEOUT_S = 0.05
 """Wall time that the physics waits for the controller's answer to the last state."""
+SUCCESS_WINDOW = 100
+"""Replies that the stated success rate is of (libfranka documentation)."""
 _MAX_MISSED_REPLIES = 20
 """A real FR3 stops after as many missed commands in a row (libfranka documentation)."""
 
@@ -195,6 +198,7 @@ class FciServer(FrankaRobotServer):
         self._is_torque = False
         self._replied_tick: int | None = None
         self._missed_in_row = 0
+        self._in_time: deque[bool] = deque(maxlen=SUCCESS_WINDOW)
         # franky-sim offers no hook for the commands it knows
         commands = self._FrankaServer__command_class_map  # type: ignore[attr-defined]
         commands[RobotCommand.kAutomaticErrorRecovery] = _Recovery
@@ -208,6 +212,7 @@ class FciServer(FrankaRobotServer):
         if not self._is_torque or self._replied_tick is None:
             return
         self._process_udp_commands()
+        self._note_reply(self._replied_tick >= self.ticks)
         deadline = time.perf_counter() + _REPLY_TIMEOUT_S
         while self._is_torque and self._replied_tick < self.ticks:
             if time.perf_counter() > deadline:
@@ -219,6 +224,15 @@ class FciServer(FrankaRobotServer):
             time.sleep(5e-5)
             self._process_udp_commands()
         self._missed_in_row = 0
+
+    def _note_reply(self, is_in_time: bool) -> None:
+        """State the share of the last replies that were there when their millisecond was over.
+
+        A real robot uses the last torque again for one that is not; this one waits.
+        """
+        self._in_time.append(is_in_time)
+        share = sum(self._in_time) / len(self._in_time)
+        self.arm.message.record["success_rate"] = share
 
     def check_reflex(self) -> None:
         """Stop the arm when it pushes harder than the thresholds, as the real one does."""
@@ -258,6 +272,7 @@ class FciServer(FrankaRobotServer):
         super().start_motion(controller_mode, motion_generator_mode, motion_id)
         self._is_torque = controller_mode == MoveCommandControllerMode.kExternalController
         self._replied_tick, self._missed_in_row = None, 0
+        self._in_time.clear()
 
     def stop_motion(self, send_preemption_signal: bool = True) -> None:
         """End the motion; the arm holds where it is."""
