@@ -52,10 +52,17 @@ INTERNAL = {
     "training": {"core", "policy", "sim", "bags", "cameras", "training"},
     "top": {"core", "policy", "sim", "robot", "bags", "cameras", "nodes", "top"},
 }
+# Programs that show how the parts work together: they alone know both nodes and training.
+INTERNAL["examples"] = {*INTERNAL, "examples"}
 # layer -> packages of others that it must not import; core names what it may import instead
 CORE_MAY = {"numpy", "yaml"}
 # import name -> distribution, of the extras that need not be installed
-OPTIONAL = {"mujoco_warp": "mujoco-warp", "warp": "warp-lang", "pyrealsense2": "pyrealsense2"}
+OPTIONAL = {
+    "mujoco_warp": "mujoco-warp",
+    "warp": "warp-lang",
+    "pyrealsense2": "pyrealsense2",
+    "pyspacemouse": "pyspacemouse",
+}
 EXTERNAL_FORBIDDEN = {
     "policy": ROS | ROBOT_CLIENT | {"franky_sim", "mujoco", "diffusers", "zarr"},
     "sim": ROS | ROBOT_CLIENT | {"torch", "diffusers", "zarr"},
@@ -65,6 +72,7 @@ EXTERNAL_FORBIDDEN = {
     "nodes": {"diffusers", "zarr", "tensorboard"},
     "training": ROS | ROBOT_CLIENT,
     "top": {"diffusers", "zarr", "tensorboard"},
+    "examples": set(),
 }
 
 # Source files whose test is not test/<same path>/test_<stem>.py, and the test that covers them:
@@ -73,6 +81,8 @@ COVERED_BY = {
     "resip_ros/core/errors.py": "test/core/test_messages.py",
     "resip_ros/core/live_observation.py": "test/nodes/test_recorder_node.py",
     "resip_ros/core/stages.py": "test/training/test_stages.py",
+    "resip_ros/nodes/bench/command.py": "test/nodes/bench/test_run.py",
+    "resip_ros/nodes/bench/bench.py": "test/nodes/bench/test_run.py",
     "resip_ros/nodes/base_policy_node.py": "test/nodes/test_up.py",
     "resip_ros/nodes/episode.py": "test/nodes/test_residual_policy_node.py",
     "resip_ros/nodes/faults/faulty_franka_bridge.py": "test/nodes/faults/test_bench.py",
@@ -81,6 +91,8 @@ COVERED_BY = {
     "resip_ros/nodes/faults/slow_base_policy.py": "test/nodes/faults/test_splice.py",
     "resip_ros/nodes/faults/stack.py": "test/nodes/faults/test_bench.py",
     "resip_ros/nodes/faults/switch.py": "test/nodes/faults/test_bench.py",
+    "resip_ros/nodes/fuzz/__main__.py": "test/nodes/fuzz/test_nodes.py",
+    "resip_ros/nodes/fuzz/host.py": "test/nodes/fuzz/test_nodes.py",
     "resip_ros/nodes/graph_topics.py": "test/nodes/test_recorder_node.py",
     "resip_ros/nodes/keyboard.py": "test/nodes/test_recorder_node.py",
     "resip_ros/nodes/launcher.py": "test/nodes/test_up.py",
@@ -91,6 +103,10 @@ COVERED_BY = {
     "resip_ros/nodes/robot_health.py": "test/nodes/test_franka_bridge_node.py",
     "resip_ros/nodes/sim_world_node.py": "test/nodes/test_up.py",
     "resip_ros/nodes/state_publisher.py": "test/nodes/test_up.py",
+    "resip_ros/nodes/teleop/command.py": "test/nodes/teleop/test_devices.py",
+    "resip_ros/nodes/teleop/device.py": "test/nodes/teleop/test_devices.py",
+    "resip_ros/nodes/teleop/output.py": "test/nodes/test_teleop_node.py",
+    "resip_ros/nodes/teleop/person.py": "test/nodes/teleop/test_session.py",
     "resip_ros/nodes/topics.py": "test/nodes/test_up.py",
     "resip_ros/policy/card.py": "test/policy/test_bundle.py",
     "resip_ros/policy/value.py": "test/training/test_baselines.py",
@@ -128,15 +144,15 @@ def python_files(*folders: str) -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
-SOURCES = python_files("resip_ros", "training")
+SOURCES = python_files("resip_ros", "training", "examples")
 EVERYTHING = [*SOURCES, *python_files("test", "launch"), "setup.py"]
 
 
 def layer_of(path: str) -> str:
     """Names the layer of a file: a folder of resip_ros, `training`, or `top` (cli, doctor)."""
     parts = Path(path).parts
-    if parts[0] == "training":
-        return "training"
+    if parts[0] in ("training", "examples"):
+        return parts[0]
     return parts[1] if len(parts) > 2 else "top"
 
 
@@ -243,7 +259,7 @@ def expected_source(test: str) -> str:
     """Names the source file that a test below a folder of test/ mirrors."""
     parts = Path(test).parts[1:]
     name = Path(test).name.removeprefix("test_")
-    root = [] if parts[0] == "training" else ["resip_ros"]
+    root = [] if parts[0] in ("training", "examples") else ["resip_ros"]
     return str(Path(*root, *parts[:-1], name))
 
 
@@ -254,7 +270,7 @@ def test_imports_follow_the_arrows(path: str) -> None:
 
 @pytest.mark.parametrize("path", SOURCES)
 def test_imports_are_declared(path: str) -> None:
-    extras = ["train", "gpu"] if path.startswith("training") else ["realsense"]
+    extras = ["train", "gpu"] if path.startswith("training") else ["realsense", "teleop"]
     declared = declared_distributions(*extras)
     assert undeclared_imports(path, (ROOT / path).read_text(), declared) == []
 

@@ -30,13 +30,18 @@ class EpisodeEvent:
     """For people."""
 
     def __post_init__(self) -> None:
-        """Checks the kind.
+        """Checks the kind and the types.
 
         Raises:
-            DataError: for an unknown kind.
+            DataError: for an unknown kind or a wrong type.
         """
         if self.kind not in KINDS:
-            raise DataError(f"episode event {self.kind!r} is unknown; expected one of {KINDS}")
+            raise DataError(f"episode event {self.kind!r:.80} is unknown; expected one of {KINDS}")
+        if type(self.stamp_ns) is not int or not isinstance(self.detail, str):
+            raise DataError(
+                f"episode event has stamp_ns {self.stamp_ns!r:.60}, detail {self.detail!r:.60}; "
+                "expected a whole number and text"
+            )
 
     def to_json(self) -> str:
         """Text of the message."""
@@ -52,6 +57,20 @@ class NodeReport:
     latency_ms: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     trace: dict[str, list[list[int]]] = field(default_factory=dict[str, list[list[int]]])
     """When steps passed the node: point to rows of step and microseconds (nodes.latency)."""
+
+    def __post_init__(self) -> None:
+        """Checks the types.
+
+        Raises:
+            DataError: for wrong ones.
+        """
+        tables = [self.counts, self.latency_ms, self.trace]
+        if not isinstance(self.node, str) or not all(isinstance(t, dict) for t in tables):
+            raise DataError(f"report of {self.node!r:.80}: expected a name and tables")
+        rows = self.latency_ms.values()
+        values = [*self.counts.values(), *(v for row in rows for v in _as_list(row))]
+        if not all(type(value) in (int, float) for value in values):
+            raise DataError(f"report of {self.node!r:.80} holds what is no number")
 
     def to_json(self) -> str:
         """Text of the message."""
@@ -102,15 +121,20 @@ def parse_report(text: str) -> NodeReport:
     return _parse(text, NodeReport)
 
 
+def _as_list(row: object) -> list[object]:
+    """A list, or None for what is none, which is no number."""
+    return cast("list[object]", row) if isinstance(row, list) else [None]
+
+
 def _parse(text: str, kind: type[Any]) -> Any:
     """JSON object to dataclass, refusing other keys."""
     try:
         document: Any = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{kind.__name__} is not JSON: {text[:80]!r}") from error
     names = {spec.name for spec in fields(kind)}
     if not isinstance(document, dict) or not names.issuperset(cast("dict[str, Any]", document)):
-        raise DataError(f"{kind.__name__} has keys {document!r:.120}; expected {sorted(names)}")
+        raise DataError(f"{kind.__name__} is {text[:80]!r}; expected keys {sorted(names)}")
     try:
         return kind(**document)
     except TypeError as error:

@@ -14,9 +14,11 @@ from abc import abstractmethod
 from collections.abc import Callable
 
 import rclpy
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.executors import ExternalShutdownException
 from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from resip_ros.core.errors import ResipError
@@ -31,6 +33,13 @@ PARENT_VARIABLE = "RESIP_PARENT_PID"
 """Environment: process number of the `resip up` without which a node must not go on."""
 
 
+def _keep_the_clock(parameters: list[Parameter]) -> SetParametersResult:
+    """Another clock under a running node would make every stamp and watchdog wrong."""
+    if any(parameter.name == "use_sim_time" for parameter in parameters):
+        return SetParametersResult(successful=False, reason="use_sim_time is chosen at the start")
+    return SetParametersResult(successful=True)
+
+
 class StackNode(Node):
     """A node of the stack: parameters in the constructor, everything else in ``configure``."""
 
@@ -42,6 +51,7 @@ class StackNode(Node):
             automatically_declare_parameters_from_overrides=True,
             **kwargs,  # type: ignore[arg-type]
         )
+        self.add_on_set_parameters_callback(_keep_the_clock)
         self._diagnostics = Diagnostics(self, self._assess)
 
     @abstractmethod

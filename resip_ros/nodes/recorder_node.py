@@ -150,7 +150,7 @@ class RecorderNode(ManagedNode):
         try:
             active = json.loads(message.data)
             self._policy[active["node"]] = active
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             self._tell_error(f"{topics.POLICY_ACTIVE}: {message.data[:80]!r}: {error!r}")
 
     # ---- episodes ----
