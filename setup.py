@@ -11,7 +11,15 @@ from setuptools import find_packages, setup
 
 PACKAGE = "resip_ros"
 ROOT = Path(__file__).parent
-NODES = ("recorder", "sim_world", "camera", "base_policy", "residual_policy", "franka_bridge")
+NODES = (
+    "recorder",
+    "sim_world",
+    "camera",
+    "base_policy",
+    "residual_policy",
+    "franka_bridge",
+    "teleop",
+)
 
 RUNTIME = [
     "franky-control>=2.0,<2.1",
@@ -52,6 +60,8 @@ ROS_WHEELS = [
     "ros-trajectory-msgs>=5.5,<6",
     "ros-visualization-msgs>=5.5,<6",
 ]
+# a SpaceMouse; needs the system's libhidapi
+TELEOP = ["pyspacemouse>=2.1,<3"]
 TEST = [
     "diffusers>=0.30,<1",  # what our noise schedule is held against
     "hypothesis>=6.100,<7",
@@ -93,6 +103,7 @@ setup(
         "scan": SCAN,
         "ros-wheels": ROS_WHEELS,
         "train": TRAIN,
+        "teleop": TELEOP,
         "test": TEST,
         "dev": [*TRAIN, *SCAN, *TEST, *CHECK],
     },

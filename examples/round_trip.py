@@ -180,8 +180,8 @@ def compare(demos: Path, task: str, told: dict[int, tuple[Array, Array]]) -> dic
                 continue  # a step without an action of its own, counted as held
             live_seen, live_sent = told[stamp_ns]
             off = max(np.abs(seen - live_seen).max(), np.abs(sent - live_sent).max())
-            rows, equal, worst = rows + 1, equal + (off == 0.0), max(worst, off)
-    return {"rows": rows, "equal": equal, "held": held, "largest_difference": float(worst)}
+            rows, equal, worst = rows + 1, equal + int(off == 0.0), max(worst, float(off))
+    return {"rows": rows, "equal": equal, "held": held, "largest_difference": worst}
 
 
 def run_module(module: str, *arguments: str) -> None:
@@ -201,7 +201,7 @@ def train(arguments: argparse.Namespace) -> Path:
     run_module(
         "training.bc",
         *("--data", str(data), "--task", arguments.task, "--steps", str(arguments.steps)),
-        *("--batch", "32", "--out", str(policy / "base")),
+        *("--batch", str(arguments.batch), "--out", str(policy / "base")),
     )
     return policy
 
@@ -250,6 +250,7 @@ def parse(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--episodes", type=int, default=10, help="default 10")
     parser.add_argument("--task", default=DEFAULT_TASK, help=f"default {DEFAULT_TASK}")
     parser.add_argument("--steps", type=int, default=200, help="of training (default 200)")
+    parser.add_argument("--batch", type=int, default=32, help="of training (default 32)")
     parser.add_argument("--seed", type=int, default=0, help="default 0")
     parser.add_argument(
         "--max-steps", type=int, default=None, help="shorter time limit of an episode"

@@ -64,7 +64,7 @@ class BenchOptions:
     """A grid's file, or how many starts to make."""
     out: Path
     seed: int = 0
-    camera: str = "front"
+    camera: str = "overview"
     extrinsics: Path | None = None
     """Where a real camera stands."""
     max_steps: int | None = None

@@ -46,7 +46,9 @@ def add_parser(commands: Any) -> None:
         "--grid", required=True, metavar="FILE|N", help="a grid's file, or the number of starts"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of a new grid")
-    parser.add_argument("--camera", default="front", help="that the start is drawn into")
+    parser.add_argument(
+        "--camera", help="that the start is drawn into (default front; in simulation overview)"
+    )
     parser.add_argument(
         "--extrinsics",
         type=Path,
@@ -86,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         grid=arguments.grid,
         out=arguments.out or Path("out") / "bench" / arguments.task,
         seed=arguments.seed,
-        camera=arguments.camera,
+        camera=arguments.camera or ("overview" if arguments.robot == "sim" else "front"),
         extrinsics=arguments.extrinsics,
     )
     keys = TerminalKeys(sys.stdin.fileno()) if is_terminal else None

@@ -114,7 +114,10 @@ def run_policy(
 
 def build_table(report: dict[str, Any]) -> Table:
     """Stages reached, each with n and the 95 % Wilson interval in percent."""
-    table = Table("policy", *report["stages"], title=f"{report['task']}, 95 % Wilson intervals")
+    table = Table(title=f"{report['task']}, 95 % Wilson intervals")
+    table.add_column("policy", overflow="fold")
+    for stage in report["stages"]:
+        table.add_column(stage, no_wrap=True)
     for row in report["policies"]:
         cells: list[str] = []
         for stage in report["stages"]:

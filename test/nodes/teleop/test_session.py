@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a session does with an operator's keys; the live graph: test/examples/test_round_trip.py."""
+
+import io
+import os
+import pty
+import sys
+
+import pytest
+from rich.console import Console
+
+from resip_ros.core.errors import ResipError
+from resip_ros.core.results import EpisodeResult, RunResult
+from resip_ros.core.tasks import PEG_IN_HOLE
+from resip_ros.nodes.table import Graph
+from resip_ros.nodes.teleop.person import Person
+from resip_ros.nodes.teleop.session import Session, SessionOptions, SessionResult
+
+
+class Bench:
+    """The operator's part of the graph: an episode ends when somebody asks for it."""
+
+    def __init__(self):
+        self.done = []
+        self.is_asked_to_end = False
+        self.refuses = False
+
+    def prepare(self, seed):
+        self.done.append(f"prepare {seed}")
+
+    def wait(self, done, timeout_s, what):
+        for _ in range(50):
+            if done():
+                return
+        raise AssertionError(what)
+
+    def run_episode(self, seed, max_steps, on_step):
+        self.is_asked_to_end = False
+        for step in range(max_steps):
+            on_step(step / max_steps)
+            if self.is_asked_to_end:
+                break
+        self.done.append(f"run {step + 1}")
+        return EpisodeResult(False, step + 1, 0.1 * step, seed, "time limit"), None, 1.0
+
+    def call(self, node, service):
+        self.done.append(f"{node}/{service}")
+        if self.refuses and node == "recorder":
+            raise ResipError("the disk is full")
+        return "in the trash"
+
+    def collect(self, run):
+        run.ticks += 1
+
+    def latencies_ms(self, node, name):
+        assert (node, name) == ("teleop", "key")
+        return [20.0, 40.0]
+
+
+class Typist:
+    """A leader who types one key at each look."""
+
+    help = "help"
+    node = None
+
+    def __init__(self, keys, is_person=True):
+        self.keys, self.is_person = list(keys), is_person
+        self.begun = []
+
+    def commands(self):
+        return [self.keys.pop(0)] if self.keys else []
+
+    def begin(self, episode):
+        self.begun.append(episode)
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run(leader, bench, **options):
+        asked = SessionOptions(
+            **{"task": "peg_in_hole", "robot": "sim", "out": tmp_path, "cameras": False} | options
+        )
+        result = SessionResult(RunResult("peg_in_hole", "", "sim"))
+        console = Console(file=io.StringIO(), width=200)
+        Session(asked, PEG_IN_HOLE, bench, leader, console, result).run()
+        return result, console.file.getvalue()
+
+    return run
+
+
+def test_a_person_begins_ends_discards_and_quits(run, tmp_path):
+    # the first key of each pair is what was typed before the question, and does not count
+    leader = Typist("x\n" + "w\n" + "q\n" + "x" + "\nq")
+    bench = Bench()
+    result, text = run(leader, bench, record=tmp_path / "demos")
+    assert bench.done == [
+        "prepare 0",
+        "run 2",
+        "prepare 1",
+        "franka_bridge/stop",
+        "recorder/discard",
+        "run 1",
+        "prepare 2",
+    ]
+    assert (len(result.run.episodes), result.discarded) == (2, 1)
+    assert result.to_dict()["key_latency_ms"]["p50"] == 30.0
+    assert "discarded" in text
+    assert "episode 1: Enter begins, q ends. help" in text
+
+
+def test_quitting_within_an_episode_ends_it_first(run):
+    bench = Bench()
+    result, _ = run(Typist("x\n" + "q"), bench)
+    assert bench.done == ["prepare 0", "run 1"]
+    assert len(result.run.episodes) == 1
+
+
+def test_what_is_no_person_is_not_asked(run):
+    leader, bench = Typist("", is_person=False), Bench()
+    result, _ = run(leader, bench, episodes=2, max_steps=3, seed=7)
+    assert bench.done == ["prepare 7", "run 3", "prepare 8", "run 3"]
+    assert leader.begun == [0, 1]
+    assert result.run.ticks == 2
+
+
+def test_a_recording_that_cannot_be_discarded_is_noted(run, tmp_path):
+    bench = Bench()
+    bench.refuses = True
+    result, _ = run(Typist("x\n" + "xq"), bench, record=tmp_path / "demos", episodes=1)
+    assert result.run.notes == ["not discarded: the disk is full"]
+
+
+@pytest.mark.ros
+def test_a_person_at_a_terminal(graph, monkeypatch, wait_for):
+    ours, theirs = pty.openpty()
+    monkeypatch.setattr(sys, "stdin", os.fdopen(theirs, closefd=False))
+    person = Person(Graph("peg_in_hole", "sim", "models/peg_in_hole"), "keyboard")
+    assert person.node.parameters.takes_over
+    assert "p gives back" in person.help
+    os.write(ours, b"wq")
+    found = []
+    wait_for(lambda: found.extend(person.commands()) or found)
+    assert found == ["q"]
+    person.end()
+    os.close(ours)
+    os.close(theirs)
