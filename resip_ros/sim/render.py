@@ -86,6 +86,8 @@ class Renderer:
     def draw(self, name: str) -> Picture:
         """Picture of the present state, (height, width, 3) RGB."""
         camera = get_camera(name)
+        # another renderer of this thread may have been used in between: pictures would be black
+        self._gl.make_current()
         view = mujoco.MjvCamera()
         view.type = mujoco.mjtCamera.mjCAMERA_FIXED
         view.fixedcamid = self.model.camera(name).id
