@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a session does with an operator's keys; the live graph: test/examples/test_round_trip.py."""
+"""What a session does with an operator's keys; test_round_trip.py has the live graph."""
 
 import io
 import os
