@@ -12,6 +12,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from resip_ros.core.distribution import Distribution
@@ -30,22 +31,26 @@ ACCEPTED = "accepted"
 REFERENCE_WRITTEN = "reference_written"
 
 HOPS: Mapping[str, tuple[str, str, str]] = {
-    "state_to_base": (STATE_SENT, BASE_OBSERVED, "first joint state of a step to the base"),
-    "inference": (BASE_OBSERVED, PLANNED, "observation to plan"),
-    "chunk_publish": (PLANNED, CHUNK_SENT, "plan to published chunk"),
-    "chunk_transport": (CHUNK_SENT, CHUNK_RECEIVED, "base to residual policy"),
-    "state_to_residual": (STATE_SENT, OBSERVED, "first joint state of a step to the residual"),
-    "chunk_wait": (OBSERVED, CHUNK_READY, "waiting for the chunk of this step"),
-    "correction": (CHUNK_READY, ACTION_SENT, "residual policy to published action"),
-    "action_transport": (ACTION_SENT, ACTION_RECEIVED, "residual policy to bridge"),
-    "gate": (ACTION_RECEIVED, ACCEPTED, "checks and inverse kinematics"),
-    "reference": (ACCEPTED, REFERENCE_WRITTEN, "first reference of the new segment"),
-    "total": (STATE_SENT, REFERENCE_WRITTEN, "joint state to reference"),
+    "state_to_base": (STATE_SENT, BASE_OBSERVED, "bridge to base"),
+    "inference": (BASE_OBSERVED, PLANNED, "base: plan"),
+    "chunk_publish": (PLANNED, CHUNK_SENT, "base: send"),
+    "chunk_transport": (CHUNK_SENT, CHUNK_RECEIVED, "base to residual"),
+    "state_to_residual": (STATE_SENT, OBSERVED, "bridge to residual"),
+    "chunk_wait": (OBSERVED, CHUNK_READY, "residual: wait"),
+    "correction": (CHUNK_READY, ACTION_SENT, "residual: correct"),
+    "action_transport": (ACTION_SENT, ACTION_RECEIVED, "residual to bridge"),
+    "gate": (ACTION_RECEIVED, ACCEPTED, "bridge: check, IK"),
+    "reference": (ACCEPTED, REFERENCE_WRITTEN, "bridge: lead"),
+    "total": (STATE_SENT, REFERENCE_WRITTEN, "state to reference"),
 }
-"""Hop to the notes it lies between, and its meaning."""
+"""Hop to the notes it lies between, and where.
+
+A state is the first one of a policy step; a command's own reference is the first of its segment,
+which begins where the one before it ends.
+"""
 PERIODS: Mapping[str, str] = {
-    "residual": "between two actions",
-    "reference": "between two references",
+    "residual": "residual: actions",
+    "reference": "bridge: references",
 }
 REFERENCE_PERIOD = "reference_period"
 CONTROL_SUCCESS = "control_success_rate"
@@ -131,11 +136,11 @@ def _merge(reports: Iterable[NodeReport]) -> dict[str, Times]:
 
 def make_table(hops: Mapping[str, Distribution], periods: Mapping[str, Distribution]) -> Table:
     """For people: every hop and period with median, 99th percentile and greatest value."""
-    table = Table(title="latency and periods, ms", title_justify="left")
+    table = Table(title="latency and periods, ms", title_justify="left", box=SIMPLE)
     table.add_column("hop")
     for name in ("p50", "p99", "max", "n"):
         table.add_column(name, justify="right")
-    table.add_column("what")
+    table.add_column("where")
     lines = [(name, hops[name], HOPS[name][2]) for name in HOPS if name in hops]
     lines += [
         (f"{name} period", periods[name], PERIODS[name]) for name in PERIODS if name in periods
