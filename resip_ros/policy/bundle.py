@@ -272,12 +272,9 @@ def load_policy(directory: Path, device: str = "cpu", *, images: bool = False) -
                 f"{directory} is a {card.kind} and needs its base; give the policy folder that "
                 f"holds base/ and {card.kind}/"
             )
-        if isinstance(card, StudentCard) and not images:
-            raise CheckpointMismatch(
-                f"{directory} is a student and needs pictures of {', '.join(card.images)}; here a "
-                "policy sees the parts' poses: give the policy that taught it"
-            )
-        return AssemblyPolicy(load_base(directory, device))
+        base = load_base(directory, device)
+        _check_sight(directory, base, images)
+        return AssemblyPolicy(base)
     if not (directory / "base").is_dir():
         found = ", ".join(sorted(p.name for p in directory.glob("*"))) or "nothing"
         raise CheckpointMismatch(
@@ -285,12 +282,22 @@ def load_policy(directory: Path, device: str = "cpu", *, images: bool = False) -
             "train one with `python -m training.bc` or name another directory"
         )
     base = load_base(directory / "base", device)
+    _check_sight(directory / "base", base, images)
     residual, value = directory / "residual", directory / "value"
     return AssemblyPolicy(
         base,
         load_residual(residual, base, device) if residual.is_dir() else None,
         load_value(value, base) if value.is_dir() else None,
     )
+
+
+def _check_sight(directory: Path, base: BasePolicy, images: bool) -> None:
+    """Refuse a student where there are no pictures."""
+    if base.images and not images:
+        raise CheckpointMismatch(
+            f"{directory} is a student and needs pictures of {', '.join(base.images)}; here a "
+            "policy sees the parts' poses: give the policy that taught it"
+        )
 
 
 def _dump_card(card: Card) -> str:
