@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -214,3 +215,29 @@ def test_diagnostics_tell_the_fault_and_what_to_do(graph, policy, bridge):
     bridge._robots.links[0].arm.phase = Phase.FAULT
     graph.spin_until(lambda: heard[-1].level == DiagnosticStatus.ERROR)
     assert "cartesian_reflex; free the arm, then call ~/recover" in heard[-1].message
+
+
+def test_a_fault_of_one_arm_holds_the_other_and_is_told(graph, calls, monkeypatch):
+    arms = []
+
+    def connect(*_):
+        arms.append(Arm([]))
+        return arms[-1]
+
+    monkeypatch.setattr(module, "FrankaArm", connect)
+    monkeypatch.setattr(module, "GripperWorker", lambda *_: Gripper([]))
+    monkeypatch.setattr(module, "Supervisor", lambda *_: Recorder([]))
+    overrides = [
+        Parameter("task", value="biman_insert"),
+        Parameter("robot.address", value="10.0.0.1,10.0.0.2"),
+    ]
+    bridge = graph.add(FrankaBridgeNode(parameter_overrides=overrides))
+    bridge.begin()
+    policy = Policy(graph, bridge)
+    assert policy.start().success
+    assert [arm.phase for arm in arms] == [Phase.FOLLOWING] * 2
+    arms[1].fault, arms[1].phase = Fault(FaultKind.REFLEX, "cartesian_reflex"), Phase.FAULT
+    graph.spin_until(lambda: policy.told and policy.told[-1].kind == events.FAULT)
+    assert "cartesian_reflex; call ~/recover" in policy.told[-1].detail
+    assert arms[0].calls[-1] == "hold"
+    assert bridge.get_publishers_info_by_topic("/fr3/right/joint_states")

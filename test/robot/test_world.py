@@ -110,6 +110,8 @@ def test_bad_arguments_are_refused() -> None:
         SimulatedWorld("one_leg", realtime_factor=0.0)
     with pytest.raises(ConfigError, match="unknown task"):
         SimulatedWorld("two_leg")
+    with pytest.raises(ConfigError, match="2 arms, got 1 addresses"):
+        SimulatedWorld("biman_insert", addresses=["127.0.0.1"])
 
 
 def test_world_that_does_not_run_has_no_address() -> None:
