@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Any
@@ -11,8 +12,8 @@ from resip_ros.nodes.base_policy_node import BasePolicyNode
 from resip_ros.nodes.node_main import POLICY_NICE, run_node
 from resip_ros.policy.runtime import BasePolicy
 
-SLOW_S = "slow_s"
-"""Parameter: what every inference takes longer, s."""
+SLOW_VARIABLE = "RESIP_SLOW_S"
+"""Environment: what every inference takes longer, s."""
 
 
 class SlowBasePolicyNode(BasePolicyNode):
@@ -20,7 +21,7 @@ class SlowBasePolicyNode(BasePolicyNode):
 
     def configure(self) -> None:
         """As the real one, slower from the first inference on."""
-        seconds = float(self.get_parameter(SLOW_S).value or 0.0)
+        seconds = float(os.environ.get(SLOW_VARIABLE, "0"))
         predict = BasePolicy.predict_chunk
 
         def predict_slowly(*args: Any, **kwargs: Any) -> Any:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from resip_ros.core.paths import models_dir
 from resip_ros.core.results import RunResult, write_json_atomically
 from resip_ros.core.tasks import TaskSpec, get_task
 from resip_ros.nodes import topics
-from resip_ros.nodes.faults.slow_base_policy import SLOW_S
+from resip_ros.nodes.faults.slow_base_policy import SLOW_VARIABLE
 from resip_ros.nodes.faults.stack import FaultOperator, FaultyEntry
 from resip_ros.nodes.running import running_graph
 from resip_ros.nodes.table import Graph, NodeEntry
@@ -55,17 +56,10 @@ class SlowEntry(NodeEntry):
 class SlowGraph(Graph):
     """The simulated graph with slow inference, whose world tells the arm's true state."""
 
-    slow_s: float = 0.0
-
     def entries(self) -> tuple[NodeEntry, ...]:
         """Nodes of this graph, in the order they are started."""
         kinds = {"base_policy": SlowEntry, "sim_world": FaultyEntry}
         return tuple(kinds[e.name](**vars(e)) if e.name in kinds else e for e in super().entries())
-
-    def node_parameters(self, entry: NodeEntry) -> dict[str, str | bool]:
-        """Parameters of one node beside its YAML section."""
-        own = {SLOW_S: str(self.slow_s)} if entry.name == "base_policy" else {}
-        return super().node_parameters(entry) | own
 
 
 class SpliceOperator(FaultOperator):
@@ -118,12 +112,15 @@ class SpliceRun:
     figures: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-def measure(graph: SlowGraph, out: Path, seed: int, max_steps: int, console: Console) -> SpliceRun:
-    """Runs an episode.
+def measure(
+    graph: SlowGraph, slow_s: float, out: Path, seed: int, max_steps: int, console: Console
+) -> SpliceRun:
+    """Runs an episode in which every inference takes so much longer.
 
     Raises:
         ResipError: when the graph cannot be run.
     """
+    os.environ[SLOW_VARIABLE] = str(slow_s)
     task, result = get_task(graph.task), RunResult(graph.task, graph.policy, graph.robot)
     with running_graph(graph, out, result.notes, console, SpliceOperator) as operator:
         operator.wait_until_ready()
@@ -146,7 +143,7 @@ def measure(graph: SlowGraph, out: Path, seed: int, max_steps: int, console: Con
         "acceleration_after_splice": _summary(after),
         "rate_hz": task.rate_hz,
     }
-    return SpliceRun(graph.slow_s, figures)
+    return SpliceRun(slow_s, figures)
 
 
 def make_table(runs: list[SpliceRun]) -> Table:
@@ -192,8 +189,7 @@ def main(args: list[str] | None = None) -> int:
     runs: list[SpliceRun] = []
     try:
         for slow_s in given.slow:
-            slow = replace(graph, slow_s=slow_s)
-            runs.append(measure(slow, given.out, given.seed, given.steps, console))
+            runs.append(measure(graph, slow_s, given.out, given.seed, given.steps, console))
             console.print(f"slower by {slow_s} s: {json.dumps(runs[-1].figures)}")
         write_json_atomically(given.out / "splice.json", {"runs": [vars(run) for run in runs]})
     except ResipError as error:

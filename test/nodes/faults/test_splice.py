@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from resip_ros.nodes.faults.slow_base_policy import SLOW_VARIABLE
 from resip_ros.nodes.faults.splice import SlowGraph, accelerations, main, make_table, measure
-from resip_ros.nodes.launcher import command_of
 
 
 def test_samples_after_a_splice_are_picked():
@@ -26,7 +26,7 @@ def test_samples_after_a_splice_are_picked():
 
 
 def test_only_inference_and_the_witness_differ_from_the_real_graph():
-    graph = SlowGraph("one_leg", "sim", "models/one_leg", cameras=False, slow_s=0.2)
+    graph = SlowGraph("one_leg", "sim", "models/one_leg", cameras=False)
     modules = {entry.name: entry.module.rpartition(".")[2] for entry in graph.entries()}
     assert modules == {
         "sim_world": "faulty_sim_world",
@@ -34,8 +34,6 @@ def test_only_inference_and_the_witness_differ_from_the_real_graph():
         "residual_policy": "residual_policy_node",
         "franka_bridge": "franka_bridge_node",
     }
-    (slow,) = [entry for entry in graph.entries() if entry.name == "base_policy"]
-    assert 'slow_s:="0.2"' in command_of(graph, slow)
 
 
 def test_an_unknown_task_is_one_line(capsys):
@@ -46,12 +44,13 @@ def test_an_unknown_task_is_one_line(capsys):
 @pytest.mark.ros
 @pytest.mark.timeout(180)
 def test_slow_inference_is_planned_ahead_and_the_arm_keeps_following(
-    ros_domain_id, policies, tmp_path
+    ros_domain_id, policies, tmp_path, monkeypatch
 ):
     """Inference takes a step and a half more, so at the chunk's end it would always be late."""
-    graph = SlowGraph("one_leg", "sim", str(policies[0]), cameras=False, slow_s=0.15)
+    monkeypatch.setenv(SLOW_VARIABLE, "0")  # put back afterwards
+    graph = SlowGraph("one_leg", "sim", str(policies[0]), cameras=False)
     console = Console(file=io.StringIO(), width=200)
-    run = measure(graph, tmp_path, seed=0, max_steps=40, console=console)
+    run = measure(graph, 0.15, tmp_path, seed=0, max_steps=40, console=console)
     figures = run.figures
     assert figures["ended_by"] == "time limit"
     assert figures["chunks"] >= 4
