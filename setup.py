@@ -15,6 +15,7 @@ NODES = (
     "recorder",
     "sim_world",
     "camera",
+    "tag_poses",
     "base_policy",
     "residual_policy",
     "franka_bridge",

@@ -73,6 +73,18 @@ def build_parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--seed", type=_natural, default=0, metavar="S", help="first episode's seed (default 0)"
     )
+    up.add_argument(
+        "--cameras",
+        default="",
+        metavar="FILE",
+        help="real cameras: a copy of config/cameras.yaml (default: the simulated bench's)",
+    )
+    up.add_argument(
+        "--tags",
+        default="",
+        metavar="FILE",
+        help="part poses from AprilTags: a copy of config/tags.yaml",
+    )
     bag_commands.add_parsers(commands)
     faults_command.add_parser(commands)
     teleop_command.add_parser(commands)
@@ -134,6 +146,8 @@ def run_up(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         record=arguments.record,
         minutes=arguments.minutes,
+        cameras=arguments.cameras,
+        tags=arguments.tags,
     )
     console = Console(highlight=False, soft_wrap=True)
     if not options.headless and options.robot != "sim" and not options.shadow:

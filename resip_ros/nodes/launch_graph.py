@@ -53,6 +53,8 @@ def describe_graph(task: str) -> LaunchDescription:
         ("autostart", "true", "false: a lifecycle manager configures and activates the nodes"),
         ("shadow", "false", "true: run the policies, never move the arm"),
         ("cameras", "true", "false: draw no pictures of the simulated bench"),
+        ("camera_config", "", "YAML file of real cameras; empty: the simulated bench's"),
+        ("tag_config", "", "YAML file of tags on the parts; empty: another tracker's poses"),
         ("record", "", "folder for one bag an episode; empty: record nothing"),
         ("log_level", "info", "debug, info, warn, error or fatal"),
     )
@@ -98,6 +100,8 @@ def graph_of(task: str, values: Arguments) -> Graph:
         use_sim_time=None if clock == AUTO else _truth("use_sim_time", clock),
         params_file=_path(values["params_file"]),
         autostart=_truth("autostart", values["autostart"]),
+        camera_config=values["camera_config"],
+        tag_config=values["tag_config"],
     )
 
 

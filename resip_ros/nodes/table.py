@@ -17,6 +17,7 @@ SIM = "sim"
 LOOPBACK_PREFIX = "127.0"
 CHECKPOINT = "policy.checkpoint"
 AUTOSTART = "autostart"
+CAMERA_FILE, TAG_FILE = "camera.config", "tag.config"
 CARD_FILE = "card.yaml"
 # Transports with room for pictures. One BLAS thread a process: the nodes are many, the networks
 # small.
@@ -41,6 +42,9 @@ class NodeEntry:
     """Only in graphs that are recorded."""
     needs_policy: bool = False
     """Only in graphs with a policy; a person may lead the arm without one."""
+    file: str = ""
+    """Parameter, in ``Graph.parameters``, that names a file of the real bench; with the file the
+    node is in any graph, without it only where it has a simulation."""
     without: str = ""
     """What the graph lacks when this node has ended; empty: it cannot go on."""
     parameters: tuple[str, ...] = field(default=())
@@ -69,10 +73,17 @@ NODES: tuple[NodeEntry, ...] = (
     ),
     NodeEntry(
         "camera",
-        "pictures of the simulated bench",
+        "pictures of the cameras, or of the simulated bench",
         sim_only=True,
         needs_gl=True,
+        file=CAMERA_FILE,
         without="no pictures",
+        parameters=("task",),
+    ),
+    NodeEntry(
+        "tag_poses",
+        "poses of tagged parts, from cameras",
+        file=TAG_FILE,
         parameters=("task",),
     ),
     NodeEntry(
@@ -120,6 +131,10 @@ class Graph:
     """YAML file whose values win over those of config/."""
     autostart: bool = True
     """Whether nodes with a lifecycle configure and activate themselves."""
+    camera_config: str = ""
+    """YAML file of real cameras, or its name in config/; empty: the simulated bench's, if any."""
+    tag_config: str = ""
+    """YAML file of tags on the parts, or its name in config/; empty: no tags are looked for."""
 
     def __post_init__(self) -> None:
         """Refuses what could not run.
@@ -127,6 +142,10 @@ class Graph:
         Raises:
             ConfigError: for a name or file that does not fit.
         """
+        if self.is_sim and self.tag_config:
+            raise ConfigError(
+                "the simulated bench tells the parts' poses itself; tags are of a real one"
+            )
         if not self.is_sim:
             split_addresses(self.robot, get_task(self.task))
         if self.record and self.namespace != NAMESPACE:
@@ -152,6 +171,8 @@ class Graph:
             "shadow": self.shadow,
             "record.directory": self.record,
             AUTOSTART: self.autostart,
+            CAMERA_FILE: self.camera_config,
+            TAG_FILE: self.tag_config,
         }
 
     @property
@@ -173,17 +194,27 @@ class Graph:
         return tuple(
             entry
             for entry in NODES
-            if (self.is_sim or not entry.sim_only)
-            and (self.cameras or not entry.needs_gl)
+            if (self._has_file(entry) or self._is_simulated(entry))
             and (self.record or not entry.records)
             and (self.policy or not entry.needs_policy)
         )
+
+    def _has_file(self, entry: NodeEntry) -> bool:
+        return bool(entry.file and self.parameters[entry.file])
+
+    def _is_simulated(self, entry: NodeEntry) -> bool:
+        """Whether a node is in the graph without a file of the bench."""
+        if entry.sim_only:
+            return self.is_sim and (self.cameras or not entry.needs_gl)
+        return not entry.file
 
     def node_parameters(self, entry: NodeEntry) -> dict[str, str | bool]:
         """Parameters of one node beside its YAML section."""
         is_simulated = self.is_sim if self.use_sim_time is None else self.use_sim_time
         own: dict[str, str | bool] = {"use_sim_time": is_simulated}
         own |= {name: self.parameters[name] for name in entry.parameters}
+        if self._has_file(entry):
+            own[entry.file] = self.parameters[entry.file]
         checkpoints = {
             "base_policy": self.base_checkpoint,
             "residual_policy": self.residual_checkpoint,

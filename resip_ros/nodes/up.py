@@ -41,6 +41,10 @@ class UpOptions:
     """Folder for one bag an episode."""
     minutes: float | None = None
     """Instead of a number of episodes: run for so long, and watch the processes."""
+    cameras: str = ""
+    """YAML file of real cameras; empty: those of the simulated bench."""
+    tags: str = ""
+    """YAML file of tags on the parts; empty: another tracker tells their poses."""
 
 
 def run(options: UpOptions, console: Console) -> RunResult:
@@ -51,7 +55,15 @@ def run(options: UpOptions, console: Console) -> RunResult:
     """
     task = get_task(options.task)
     record = str(options.record.resolve()) if options.record is not None else ""
-    graph = Graph(options.task, options.robot, str(options.policy), options.shadow, record=record)
+    graph = Graph(
+        options.task,
+        options.robot,
+        str(options.policy),
+        options.shadow,
+        record=record,
+        camera_config=options.cameras,
+        tag_config=options.tags,
+    )
     graph.require_policy()
     check_quickly(options.policy, task)
     check_out(options.out)

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.ros
 SCHEMAS = {
     "sim_world": "SimWorldParameters",
     "camera": "CameraParameters",
+    "tag_poses": "TagPosesParameters",
     "base_policy": "BasePolicyParameters",
     "residual_policy": "ResidualPolicyParameters",
     "franka_bridge": "BridgeParameters",

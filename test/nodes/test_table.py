@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import importlib
 import importlib.metadata
 
@@ -113,3 +114,18 @@ def test_a_task_without_a_policy_is_told_what_to_do():
 def test_what_the_user_has_set_wins(name):
     assert environment({})[name] == ENVIRONMENT[name]
     assert environment({name: "mine"})[name] == "mine"
+
+
+def test_cameras_and_tags_of_a_real_bench_come_with_their_files():
+    bench = Graph("one_leg", "172.16.0.2", "models/one_leg")
+    assert not {"camera", "tag_poses", "sim_world"} & {e.name for e in bench.entries()}
+    bench = dataclasses.replace(bench, camera_config="cameras.yaml", tag_config="tags.yaml")
+    given = {entry.name: bench.node_parameters(entry) for entry in bench.entries()}
+    assert given["camera"]["camera.config"] == "cameras.yaml"
+    assert given["tag_poses"]["tag.config"] == "tags.yaml"
+    drawn = Graph("one_leg", "sim", "models/one_leg")
+    given = {entry.name: drawn.node_parameters(entry) for entry in drawn.entries()}
+    assert "camera.config" not in given["camera"]
+    assert "tag_poses" not in given
+    with pytest.raises(ConfigError, match="tags are of a real one"):
+        dataclasses.replace(drawn, tag_config="tags.yaml")
