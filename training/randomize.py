@@ -66,12 +66,16 @@ class LookRange:
     table_hue: Range = (0.0, 1.0)
     table_textures: tuple[str, ...] = ("plain", "speckle", "wood", "check")
     wall_textures: tuple[str, ...] = ("plain", "speckle", "wood", "check")
+    wall_color: tuple[Color, Color] = ((0.3, 0.3, 0.3), (1.0, 1.0, 1.0))
+    """Darkest and brightest."""
     part_color: str = "any"
     """`nominal`: around the parts' own colours; `any`: half of them in a colour of any hue."""
     part_hue: Range = (0.0, 1.0)
     """Of parts in any colour."""
     part_shade: float = 0.15
     """Change of brightness of a nominal colour, standard deviation, relative."""
+    speckled_share: float = 0.3
+    """Share of parts with specks."""
     cameras: Mapping[str, CameraRange] = field(
         default_factory=lambda: {
             "front": CameraRange(0.0025, 0.5, (-0.5, 0.5)),
@@ -96,6 +100,8 @@ STANDIN = LookRange(
     table_hue=(0.30, 0.36),
     table_textures=("weave",),
     wall_textures=("bricks",),
+    wall_color=((0.52, 0.45, 0.40), (0.58, 0.50, 0.44)),
+    speckled_share=0.0,
     part_color="nominal",
     part_shade=0.03,
     cameras={
@@ -164,8 +170,8 @@ def sample_look(ranges: LookRange, task_name: str, rng: np.random.Generator) -> 
         hue, saturation, value = rng.uniform(*ranges.part_hue), *rng.uniform(0.3, 0.95, 2)
         colors[body] = hsv_to_rgb(hue, saturation, value) if colored else None
         shades[body] = float(np.clip(1.0 + ranges.part_shade * rng.standard_normal(), 0.5, 1.5))
-        textures[body] = "speckle" if rng.random() < 0.3 else "plain"
-    wall = str(rng.choice(ranges.wall_textures)), rng.uniform(0.3, 1.0, 3)
+        textures[body] = "speckle" if rng.random() < ranges.speckled_share else "plain"
+    wall = str(rng.choice(ranges.wall_textures)), rng.uniform(*ranges.wall_color)
     return Look(
         key_direction=-toward,
         key_color=0.8 * rng.uniform(*ranges.brightness) * tint,
