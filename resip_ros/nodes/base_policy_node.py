@@ -25,6 +25,7 @@ from resip_ros.nodes.episode import EpisodeSwitch
 from resip_ros.nodes.lifecycle import ManagedNode, ManagedParameters
 from resip_ros.nodes.node_main import POLICY_NICE, run_node
 from resip_ros.nodes.observation_input import Observation, ObservationInput
+from resip_ros.nodes.pairing import RESIDUAL_NODE, Partner, why_base_must_wait
 from resip_ros.nodes.parameters import declare_parameters, parameter
 from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot, plausible_observation
 from resip_ros.policy.runtime import BasePolicy
@@ -81,7 +82,10 @@ class BasePolicyNode(ManagedNode):
             ConfigError: for an unknown task.
         """
         self._task = get_task(self.parameters.task)
-        self._slot = PolicySlot(self, self._task)
+        residual = Partner(self, RESIDUAL_NODE)
+        self._slot = PolicySlot(
+            self, self._task, lambda policy: why_base_must_wait(policy, residual)
+        )
         self._jobs: queue.Queue[Job | None] = queue.Queue(maxsize=1)
         base = self._slot.policy.base
         self._planner = Planner(

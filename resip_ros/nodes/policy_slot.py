@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import yaml
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
 from std_msgs.msg import String
 
 from resip_ros.core.arms import to_task_frame
@@ -32,6 +34,8 @@ from resip_ros.policy.card import parse_card
 from resip_ros.policy.runtime import AssemblyPolicy
 
 CHECKPOINT = "policy.checkpoint"
+PAIR_TIMEOUT_S = 30.0
+"""How long a loaded policy waits for its partner in the other node before it is refused."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,16 @@ def warm_up(policy: AssemblyPolicy) -> None:
         raise CheckpointMismatch("the policy's output for a usual observation is not finite")
 
 
+@dataclass(frozen=True)
+class Pending:
+    """A policy that is loaded and waits."""
+
+    path: str
+    policy: AssemblyPolicy
+    since_s: float
+    """Monotonic time, s."""
+
+
 class PolicySlot:
     """Holds the active policy of one node and at most one that waits to take its place."""
 
@@ -126,26 +140,28 @@ class PolicySlot:
         self,
         node: Node,
         task: TaskSpec,
-        accept: Callable[[AssemblyPolicy], None] = lambda policy: None,
+        why_wait: Callable[[AssemblyPolicy], str] = lambda policy: "",
     ) -> None:
         """Loads the first policy, then listens to the parameter.
 
         Args:
             node: Owner of parameter policy.checkpoint: policy folder or base bundle.
             task: What policies must be for.
-            accept: Raises CheckpointMismatch for a policy that this node cannot take now.
+            why_wait: Says why a loaded policy cannot take over yet; empty when it can.
 
         Raises:
             CheckpointMismatch: when the first policy cannot be loaded.
         """
         self._node = node
         self._task = task
-        self._accept = accept
-        self._active_topic = node.create_publisher(
-            String, topics.POLICY_ACTIVE, topics.latched_qos()
+        self._why_wait = why_wait
+        self._active_topic, self._ready_topic = (
+            node.create_publisher(String, topic, topics.latched_qos())
+            for topic in (topics.POLICY_ACTIVE, topics.POLICY_READY)
         )
         self._lock = threading.Lock()
-        self._pending: tuple[str, AssemblyPolicy] | None = None
+        self._wanted: str | None = None
+        self._pending: Pending | None = None
         self._loading: threading.Thread | None = None
         self._refusal = ""
         self.path = str(node.get_parameter(CHECKPOINT).value)
@@ -160,15 +176,17 @@ class PolicySlot:
             Whether the policy changed.
         """
         with self._lock:
-            pending, self._pending = self._pending, None
-        if pending is None:
+            pending = self._pending
+            if pending is None:
+                return False
+            reason = self._why_wait(pending.policy)
+            if reason and time.monotonic() - pending.since_s < PAIR_TIMEOUT_S:
+                return False
+            self._pending = None
+        if reason:
+            self._refuse(pending.path, CheckpointMismatch(reason))
             return False
-        try:
-            self._accept(pending[1])
-        except CheckpointMismatch as error:
-            self._refuse(pending[0], error)
-            return False
-        self.path, self.policy = pending
+        self.path, self.policy = pending.path, pending.policy
         self.announce()
         return True
 
@@ -179,15 +197,19 @@ class PolicySlot:
         self._node.remove_post_set_parameters_callback(self._request)
 
     def diagnose(self, health: Health) -> None:
-        """Which policy acts, and why another one was refused."""
+        """Which policy acts, which one waits, and why another one was refused."""
         health.value("policy", self.path)
+        pending = self._pending
+        if pending is not None:
+            health.value("next policy", f"{pending.path} {self._why_wait(pending.policy)}")
         if self._refusal:
             health.tell(WARN, self._refusal)
 
     def wait(self) -> None:
         """Waits for a load in progress."""
-        if self._loading is not None:
-            self._loading.join()
+        thread = self._loading
+        if thread is not None:
+            thread.join()
 
     def _load(self, path: str) -> AssemblyPolicy:
         check_quickly(Path(path), self._task)
@@ -198,20 +220,20 @@ class PolicySlot:
                 "give a folder with base/ and a residual of steps"
             )
         warm_up(policy)
-        self._accept(policy)
         return policy
 
     def announce(self) -> None:
         """Tells everybody which policy is active."""
-        residual = self.policy.residual
-        active = ActivePolicy(
-            node=self._node.get_name(),
-            checkpoint=self.path,
-            base_hash=self.policy.base.card.weights_hash,
-            residual_hash=residual.card.weights_hash if residual is not None else "",
-        )
-        self._active_topic.publish(String(data=json.dumps(asdict(active))))
+        self._tell(self._active_topic, self.path, self.policy)
         self._node.get_logger().info(f"policy {self.path} is active")
+
+    def _tell(self, topic: Publisher, path: str, policy: AssemblyPolicy | None) -> None:
+        base = policy.base.card.weights_hash if policy is not None else ""
+        residual = policy.residual if policy is not None else None
+        told = ActivePolicy(
+            self._node.get_name(), path, base, residual.card.weights_hash if residual else ""
+        )
+        topic.publish(String(data=json.dumps(asdict(told))))
 
     def _validate(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
@@ -223,27 +245,43 @@ class PolicySlot:
         return SetParametersResult(successful=True)
 
     def _request(self, parameters: list[Parameter]) -> None:
+        """Has the newest wanted policy loaded; what was wanted before is forgotten."""
         for parameter in parameters:
-            if parameter.name != CHECKPOINT or parameter.value == self.path:
+            if parameter.name != CHECKPOINT:
                 continue
-            self._refusal = ""
-            self.wait()
-            self._loading = threading.Thread(
-                target=self._load_pending, args=(str(parameter.value),), daemon=True
-            )
-            self._loading.start()
+            path = str(parameter.value)
+            with self._lock:
+                had_pending, self._pending = self._pending, None
+                self._wanted = path if path != self.path else None
+                if self._wanted is not None:
+                    self._refusal = ""
+                    if self._loading is None:
+                        self._loading = threading.Thread(target=self._load_wanted, daemon=True)
+                        self._loading.start()
+            if had_pending is not None:
+                self._tell(self._ready_topic, "", None)
 
-    def _load_pending(self, path: str) -> None:
-        try:
-            policy = self._load(path)
-        except ResipError as error:
-            self._refuse(path, error)
-            return
-        with self._lock:
-            self._pending = (path, policy)
+    def _load_wanted(self) -> None:
+        """Loading thread: ends when nothing else is wanted."""
+        while True:
+            with self._lock:
+                path, self._wanted = self._wanted, None
+                if path is None:
+                    self._loading = None
+                    return
+            try:
+                policy = self._load(path)
+            except ResipError as error:
+                self._refuse(path, error)
+                continue
+            with self._lock:
+                if self._wanted is None and self._node.get_parameter(CHECKPOINT).value == path:
+                    self._pending = Pending(path, policy, time.monotonic())
+            self._tell(self._ready_topic, path, policy)
 
     def _refuse(self, path: str, error: ResipError) -> None:
         """Keeps the old policy, and says so in log, diagnostics and parameter."""
         self._refusal = f"kept policy {self.path}, refused {path}: {error}"
         self._node.get_logger().error(self._refusal)
-        self._node.set_parameters([Parameter(CHECKPOINT, value=self.path)])
+        if self._node.get_parameter(CHECKPOINT).value == path:
+            self._node.set_parameters([Parameter(CHECKPOINT, value=self.path)])

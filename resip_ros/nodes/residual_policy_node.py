@@ -29,12 +29,12 @@ from resip_ros.nodes.episode import EpisodeSwitch
 from resip_ros.nodes.lifecycle import ManagedNode, ManagedParameters
 from resip_ros.nodes.node_main import POLICY_NICE, run_node
 from resip_ros.nodes.observation_input import Observation, ObservationInput
+from resip_ros.nodes.pairing import BASE_NODE, Partner, why_residual_must_wait
 from resip_ros.nodes.parameters import declare_parameters, parameter
-from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot, parse_active
+from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot
 from resip_ros.nodes.teleop.relay import TeleopRelay
 from resip_ros.policy.runtime import AssemblyPolicy
 
-BASE_NODE = "base_policy"
 LATE_WARN, LATE_ERROR = 0.02, 0.2
 """Share of an episode's steps without an action in time."""
 
@@ -100,23 +100,22 @@ class ResidualPolicyNode(ManagedNode):
             ConfigError: for an unknown task.
         """
         self._task = get_task(self.parameters.task)
-        self._base_hash = ""
+        self._partner = Partner(self, BASE_NODE)
         self._chunks = ChunkSequence()
         self._followed: ActionChunk | None = None
         self._waiting: tuple[int, float] | None = None
         self._latencies_ms: list[float] = []
         self._trace = latency.Trace()
         self._counts = {"ticks": 0, "late": 0}
-        self._slot = PolicySlot(self, self._task, self._check_base)
+        self._slot = PolicySlot(
+            self, self._task, lambda policy: why_residual_must_wait(policy, self._partner)
+        )
         qos = topics.stream_qos()
         create = self.create_lifecycle_publisher
         self._net = create(JointTrajectory, topics.NET_ACTION, qos)
         self._correction = create(JointTrajectory, topics.CORRECTION, qos)
         self._base = create(JointTrajectory, topics.BASE_ACTION, qos)
         self._reports = create(String, topics.EPISODE_REPORT, topics.latched_qos())
-        self.create_subscription(
-            String, topics.POLICY_ACTIVE, self._on_active, topics.latched_qos()
-        )
         self.create_subscription(JointTrajectory, topics.ACTION_CHUNK, self._on_chunk, qos)
         self._switch = EpisodeSwitch(self, on_start=self._start, on_stop=self._report)
         self._relay = TeleopRelay(
@@ -191,29 +190,15 @@ class ResidualPolicyNode(ManagedNode):
         )
         self._reports.publish(String(data=report.to_json()))
 
-    # ---- pairing with the base ----
-
-    def _on_active(self, message: String) -> None:
-        try:
-            active = parse_active(message.data)
-        except DataError as error:
-            self.get_logger().error(str(error))
-            return
-        if active.node == BASE_NODE:
-            self._base_hash = active.base_hash
-
     def _check_base(self, policy: AssemblyPolicy) -> None:
         """Refuses a residual for another base than the one that runs.
 
         Raises:
             CheckpointMismatch: on a difference.
         """
-        expected = policy.base.card.weights_hash
-        if policy.residual is not None and self._base_hash not in ("", expected):
-            raise CheckpointMismatch(
-                f"the residual was trained on base {expected[:12]}, but node {BASE_NODE} runs "
-                f"{self._base_hash[:12]}; set {CHECKPOINT} of both nodes to one policy folder"
-            )
+        reason = why_residual_must_wait(policy, self._partner)
+        if reason:
+            raise CheckpointMismatch(reason)
 
     # ---- steps ----
 

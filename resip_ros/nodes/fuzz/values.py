@@ -78,7 +78,9 @@ def mutate(rng: Rng, message: Any) -> Any:
 def _mutate_once(rng: Rng, message: Any) -> None:
     """Walks down to a field by chance, and changes it there."""
     fields = message.get_fields_and_field_types()
-    name = str(rng.choice(list(fields)))
+    # a sequence that is empty gives nothing to spoil
+    filled = [f for f in fields if not _is_empty(getattr(message, f))]
+    name = str(rng.choice(filled or list(fields)))
     value, kind = getattr(message, name), fields[name]
     if hasattr(value, "get_fields_and_field_types"):
         _mutate_once(rng, value)
@@ -93,7 +95,7 @@ def _mutate_once(rng: Rng, message: Any) -> None:
 def _mutate_sequence(rng: Rng, kind: str, value: Any) -> Any:
     """Drops, doubles, shuffles or spoils elements; one of fixed length keeps its length."""
     items, fixed = list(value), "[" in kind
-    choice = int(rng.integers(5))
+    choice = int(rng.integers(10))
     if choice == 0 and not fixed:
         return items[: int(rng.integers(len(items) + 1))]
     if choice == 1 and not fixed:
@@ -110,6 +112,10 @@ def _mutate_sequence(rng: Rng, kind: str, value: Any) -> Any:
         element = kind.removeprefix("sequence<").split("[")[0].rstrip(">")
         items[place] = random_scalar(rng, element)
     return items
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, list | tuple | array | np.ndarray) and len(value) == 0
 
 
 def mutate_json(rng: Rng, text: str) -> str:
