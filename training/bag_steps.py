@@ -24,6 +24,7 @@ from resip_ros.core.geometry import Array
 from resip_ros.core.live_observation import RecordedStreams
 from resip_ros.core.observation import body_pose
 from resip_ros.core.tasks import TaskSpec, pair_assembled
+from training.episode_spans import Spans
 from training.interventions import read_interventions
 
 CLOCK_JUMP_S = 1.0
@@ -86,7 +87,7 @@ def read_commands(bag: Bag, task: TaskSpec) -> Commands:
     Raises:
         DataError: with topic and time, when they do not make one episode at the task's rate.
     """
-    start_ns = end_ns = None
+    spans = Spans()
     found: list[tuple[Record, int, Array]] = []
     for record in bag.records((layout.NET_ACTION, layout.EPISODE_EVENT)):
         with naming(record):
@@ -94,23 +95,23 @@ def read_commands(bag: Bag, task: TaskSpec) -> Commands:
             if record.topic == layout.NET_ACTION:
                 found.append((record, *messages.decode_action_message(message, task.rate_hz)))
                 continue
-            event = events.parse_event(message.data)
-            if event.kind == events.STARTED:
-                if start_ns is not None:
-                    raise DataError("a second episode starts; record one bag an episode")
-                start_ns = event.stamp_ns
-            elif event.kind in (events.STOPPED, events.FAULT) and start_ns is not None:
-                end_ns = end_ns or event.stamp_ns
-    first, last = start_ns or 0, end_ns or 2**63
-    inside = [command for command in found if first <= command[1] <= last]
-    if not inside:
+            spans.take(events.parse_event(message.data))
+    parts = [
+        fill_gaps(inside, task)
+        for first, last in spans.spans
+        if (inside := [command for command in found if first <= command[1] <= last])
+    ]
+    if not parts:
         raise DataError(f"{layout.NET_ACTION}: no action between start and stop of an episode")
-    return fill_gaps(inside, task, end_ns)
+    return Commands(
+        [stamp_ns for part in parts for stamp_ns in part.stamps_ns],
+        [action for part in parts for action in part.actions],
+        sum(part.held for part in parts),
+        spans.end_ns,
+    )
 
 
-def fill_gaps(
-    found: list[tuple[Record, int, Array]], task: TaskSpec, end_ns: int | None
-) -> Commands:
+def fill_gaps(found: list[tuple[Record, int, Array]], task: TaskSpec) -> Commands:
     """Makes one action a step of what was commanded.
 
     In a step without one the arm still follows the one before, for as long as the bridge lets it.
@@ -150,7 +151,7 @@ def fill_gaps(
         stamps_ns.append(stamp_ns)
         actions.append(action)
         is_held.append(False)
-    return Commands(stamps_ns, actions, sum(is_held), end_ns)
+    return Commands(stamps_ns, actions, sum(is_held), None)
 
 
 def sample_steps(

@@ -15,7 +15,9 @@ STARTED = "started"
 SUCCEEDED = "succeeded"
 STOPPED = "stopped"
 FAULT = "fault"
-KINDS = (HOMED, PLACED, STARTED, SUCCEEDED, STOPPED, FAULT)
+UNDONE = "undone"
+"""The simulated bench went back; the detail is the ROS time of the state it went back to, ns."""
+KINDS = (HOMED, PLACED, STARTED, SUCCEEDED, STOPPED, FAULT, UNDONE)
 
 
 @dataclass(frozen=True)

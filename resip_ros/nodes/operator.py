@@ -304,6 +304,19 @@ class Operator:
         result = EpisodeResult(success, steps, round(seconds, 3), seed, reason)
         return result, recording, seconds / wall_s
 
+    def undo(self) -> str:
+        """Takes the simulated bench some seconds back, and goes on with the episode there.
+
+        Raises:
+            ResipError: when it cannot; then the episode ends.
+        """
+        text = self.call(WORLD, "undo")
+        self.wait(lambda: self._seen(events.FAULT), SERVICE_TIMEOUT_S, "the arm to be released")
+        self.call(BRIDGE, "recover")
+        self._events.clear()
+        self.call(BRIDGE, "start")
+        return text
+
     def _wait_for_reports(self) -> None:
         """Waits for the nodes' figures; a node that was stopped by a fault has sent them."""
         deadline = time.monotonic() + REPORT_TIMEOUT_S

@@ -90,6 +90,7 @@ class RecorderNode(ManagedNode):
         self.received: Counter[str] = Counter()
         self._policy: dict[str, Any] = {}
         self._save_timer: Timer | None = None
+        self._is_undone = False
         self._last_error = ""
         self._others = NodeParameters(self)
         self._success = SuccessWatch(self, self._task)
@@ -163,11 +164,28 @@ class RecorderNode(ManagedNode):
         except DataError as error:
             self.get_logger().error(f"{topics.EPISODE_EVENT}: {error}")
             return
-        if event.kind == events.STARTED:
+        if event.kind == events.UNDONE:
+            self._go_on()
+        elif self._is_undone and event.kind in (events.STARTED, events.FAULT):
+            # the same episode, from an earlier state of the simulated bench
+            self._is_undone = event.kind == events.FAULT
+        elif event.kind == events.STARTED:
             self._follow_start((self.get_clock().now().nanoseconds - event.stamp_ns) / NS_PER_S)
         elif event.kind in (events.STOPPED, events.FAULT) and self._save_timer is None:
             self._label(f"{event.kind}: {event.detail}" if event.detail else event.kind)
             self._save_timer = self.create_timer(POST_ROLL_S, self._save_late, clock=self._steady)
+
+    def _go_on(self) -> None:
+        """The bench went back in time: what ended the episode was that, and it goes on."""
+        episode = self._recorder.episode if self._recorder is not None else None
+        if episode is None:
+            return
+        self._is_undone = True
+        if self._save_timer is not None:
+            # the fault of the arm that was moved has come first
+            self.destroy_timer(self._save_timer)
+            self._save_timer = None
+            episode.outcome, episode.success = "", None
 
     def _follow_start(self, age_s: float) -> None:
         assert self._recorder is not None

@@ -20,6 +20,7 @@ from resip_ros.core.errors import ResipError
 from resip_ros.nodes import topics
 from resip_ros.nodes.node_main import StackNode, run_node
 from resip_ros.nodes.parameters import declare_parameters, parameter
+from resip_ros.robot.history import KEPT_S
 from resip_ros.robot.world import SimulatedWorld, WorldSnapshot
 
 NS_PER_MS = 1_000_000
@@ -45,6 +46,9 @@ class SimWorldParameters:
     parts_rate_hz: float = parameter(50.0, "part poses per second", low=10.0, high=100.0)
     seed: int = parameter(
         0, "seed of the initial state that ~/place_parts takes next", low=0, high=2**31, live=True
+    )
+    undo_s: float = parameter(
+        3.0, "how far ~/undo goes back, simulated s", low=0.1, high=KEPT_S, live=True
     )
 
 
@@ -86,6 +90,7 @@ class SimWorldNode(StackNode):
         }
         self._events = self.create_publisher(String, topics.EPISODE_EVENT, topics.latched_qos())
         self.create_service(Trigger, "~/place_parts", self._place_parts)
+        self.create_service(Trigger, "~/undo", self._undo)
         self._thread = threading.Thread(target=self._publish, daemon=True, name="publish")
         self._thread.start()
         self._world.start()
@@ -165,6 +170,22 @@ class SimWorldNode(StackNode):
         stamp_ns = round(self._world.sim_time_s * 1000) * NS_PER_MS
         self._emit(events.PLACED, stamp_ns, f"seed {seed}")
         response.success, response.message = True, f"parts placed by seed {seed}"
+        return response
+
+    def _undo(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Takes the bench back by parameter ``undo_s``; an arm that is led needs ~/recover."""
+        assert self._world is not None
+        seconds = float(self.get_parameter("undo_s").value or 0.0)
+        try:
+            restored_ns = round(self._world.undo(seconds) * 1000) * NS_PER_MS
+        except ResipError as error:
+            response.success, response.message = False, str(error)
+            return response
+        self._was_success = False
+        stamp_ns = round(self._world.sim_time_s * 1000) * NS_PER_MS
+        self._emit(events.UNDONE, stamp_ns, str(restored_ns))
+        response.success = True
+        response.message = f"back by {(stamp_ns - restored_ns) / 1e9:.1f} s"
         return response
 
 

@@ -132,6 +132,24 @@ class SimulatedArm(FrankaMujocoRobot):
         limit = 2.0 * min(max_force, self.config.gripper_force_n)
         self._scene_model.actuator_forcerange[self._hand] = (-limit, limit)
 
+    @property
+    def hand(self) -> tuple[float, float]:
+        """Goal and present target of one finger, m."""
+        return self._finger_goal_m, self._finger_target_m
+
+    def rest(self, hand: tuple[float, float]) -> None:
+        """Forget what was going on, after somebody else has moved the arm.
+
+        Args:
+            hand: What ``hand`` was then.
+        """
+        self._finger_goal_m, self._finger_target_m = hand
+        self.tau_ext[:] = 0.0
+        self.wrench_ext_base[:] = 0.0
+        self._scene_data.qfrc_applied[self._dof] = 0.0
+        self._refresh_message()
+        self.message.record["q_d"] = self.message.record["q"]
+
     def _get_hand_width(self) -> float:
         if self._data is None:
             return self._initial_hand_width

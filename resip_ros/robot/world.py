@@ -23,6 +23,8 @@ from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.geometry import Array, quat_wxyz_to_matrix, quat_wxyz_to_xyzw
 from resip_ros.core.tasks import get_task, pair_assembled
 from resip_ros.robot.fci import TICK_S, FciServer, SimulatedArm
+from resip_ros.robot.fci_state import ERROR_JOINT_REFLEX
+from resip_ros.robot.history import History, Moment
 from resip_ros.sim.initial_states import InitialState, sample_initial_state
 from resip_ros.sim.scene import build_scene
 
@@ -123,6 +125,7 @@ class SimulatedWorld:
         # settled on the training model, so that a number means the same state there and here
         self._settling_model = build_scene(task_name, self.config).compile()
         self._ticks = 0
+        self._history = History()
         self._apply(self.initial_state(0))
         mujoco.mj_forward(self.model, self._data)
         self._snapshot = self._take_snapshot()
@@ -259,6 +262,35 @@ class SimulatedWorld:
             self.seed = seed
         state = self.initial_state(index)
         self.run_in_physics(lambda: self._apply(state))
+        self._history.clear()
+
+    def undo(self, seconds: float) -> float:
+        """Go back by so much: parts, arms and hands, at rest; the clock goes on.
+
+        Arms that are led abort their motion with a reflex, and hold until they are recovered.
+
+        Returns:
+            Simulated time of the state that was restored, s.
+
+        Raises:
+            ConfigError: when that is not remembered.
+        """
+        moment = self._history.go_back(self.sim_time_s - seconds)
+        self.run_in_physics(lambda: self._go_back(moment))
+        return moment.sim_time_s
+
+    def _go_back(self, moment: Moment) -> None:
+        for server in self._servers:
+            server.reflex(ERROR_JOINT_REFLEX)
+        data = self._data
+        data.qpos[:], data.mocap_pos[:] = moment.qpos, moment.mocap_pos
+        data.ctrl[:], data.qvel[:], data.qacc_warmstart[:] = moment.control, 0.0, 0.0
+        mujoco.mj_forward(self.model, data)
+        for arm, hand in zip(self._arms, moment.hands, strict=True):
+            arm.rest(hand)
+        for server in self._servers:
+            # holds where the arm is now
+            server.stop_motion(send_preemption_signal=False)
 
     def inject_reflex(self, error: int, arm: int = 0) -> None:
         """Make a robot abort its motion with an error number of ``fci_state``."""
@@ -342,6 +374,7 @@ class SimulatedWorld:
                 self._step_hook(self._snapshot)
             if self._ticks % 100 == 0:
                 self._pace.append((time.perf_counter(), self._ticks))
+                self._remember()
 
     def _restore(self, good: WorldSnapshot) -> None:
         """Go back to the last good state, at rest, after the solver blew up.
@@ -354,6 +387,11 @@ class SimulatedWorld:
         self._data.qpos[:], self._data.mocap_pos[:] = good.qpos, good.mocap_pos
         self._data.ctrl[:] = control
         mujoco.mj_forward(self.model, self._data)
+
+    def _remember(self) -> None:
+        now, hands = self._snapshot, tuple(arm.hand for arm in self._arms)
+        control = self._data.ctrl.copy()
+        self._history.add(Moment(now.sim_time_s, now.qpos, now.mocap_pos, control, hands))
 
     def _take_snapshot(self) -> WorldSnapshot:
         data = self._data

@@ -232,6 +232,23 @@ def test_starts_of_long_ago_are_not_recorded(graph, make_recorder, tmp_path):
     assert recorder._recorder.episode is None
 
 
+@pytest.mark.parametrize("kinds", [("undone", "fault"), ("fault", "undone")])
+def test_an_episode_that_was_undone_goes_on_in_its_bag(graph, make_recorder, tmp_path, kinds):
+    recorder = make_recorder()
+    bench = Bench(graph)
+    bench.wait_for_discovery(recorder)
+    bench.event(events.STARTED)
+    graph.spin_until(lambda: bags_in(tmp_path))
+    for kind in (*kinds, events.STARTED):
+        bench.event(kind)
+    time.sleep(0.6)
+    graph.spin_briefly()
+    bench.event(events.STOPPED)
+    (folder,) = bags_in(tmp_path)
+    graph.spin_until(lambda: load_episode(folder).state == sidecar.SAVED)
+    assert load_episode(folder).outcome == "stopped"
+
+
 def test_keys_are_carried_out_on_the_node_s_thread(graph):
     node, done = graph.add(Node("typed", namespace="fr3")), []
     actions = {"s": lambda: done.append("start"), "": lambda: done.append("save")}

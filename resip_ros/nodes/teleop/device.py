@@ -13,7 +13,7 @@ from resip_ros.core.errors import ResipError
 from resip_ros.core.geometry import Array
 from resip_ros.core.teleop import Reading
 
-SAVE, DISCARD, QUIT = "\n", "x", "q"
+SAVE, DISCARD, QUIT, UNDO = "\n", "x", "q", "z"
 """Keys of the session: a gamepad has the first two."""
 DEAD_ZONE = 0.08
 

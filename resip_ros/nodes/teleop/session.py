@@ -29,7 +29,7 @@ from resip_ros.nodes.operator import BRIDGE, Operator
 from resip_ros.nodes.policy_slot import check_quickly
 from resip_ros.nodes.running import check_out, running_graph
 from resip_ros.nodes.table import Graph
-from resip_ros.nodes.teleop.device import DISCARD, QUIT, SAVE
+from resip_ros.nodes.teleop.device import DISCARD, QUIT, SAVE, UNDO
 from resip_ros.nodes.teleop.live_view import LiveView
 
 RECORDER = "recorder"
@@ -231,7 +231,10 @@ class Session:
 
         self._operator.wait(answered, PERSON_TIMEOUT_S, "waiting for the operator")
         if SAVE in found:
-            self._console.print("Enter ends and saves, x ends and discards, q ends the session")
+            undo = "z takes back 3 s, " if self._options.robot == "sim" else ""
+            self._console.print(
+                f"Enter ends and saves, x ends and discards, {undo}q ends the session"
+            )
         return SAVE in found
 
     def _run_episode(self, seed: int) -> EpisodeResult:
@@ -252,6 +255,8 @@ class Session:
                 self._is_quitting |= command == QUIT
                 if command == DISCARD:
                     self._discard()
+            elif command == UNDO and self._options.robot == "sim":
+                self._undo()
 
     def _discard(self) -> None:
         if self._is_discarded:
@@ -265,6 +270,12 @@ class Session:
                 self._console.print(self._operator.call(RECORDER, "discard"))
             except ResipError as error:
                 self._result.run.notes.append(f"not discarded: {error}")
+
+    def _undo(self) -> None:
+        try:
+            self._console.print(self._operator.undo())
+        except ResipError as error:
+            self._console.print(f"not undone: {error}")
 
     def _tell(self, index: int, episode: EpisodeResult) -> None:
         what = "success" if episode.success else "no success"

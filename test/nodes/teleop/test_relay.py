@@ -70,9 +70,10 @@ class Bench:
         stamp_ns, action = messages.decode_action_message(message, 10.0)
         self.actions.append((stamp_ns // STEP_NS, action))
 
-    def chunk(self, tick):
+    def chunk(self, tick, begin_step=0):
         actions = self.rng.uniform(-1, 1, (8, 10)).astype(np.float32)
-        chunk = ActionChunk(tick * STEP_NS, self.normalizer.denormalize_action(actions), 10.0)
+        actions = self.normalizer.denormalize_action(actions)
+        chunk = ActionChunk(tick * STEP_NS, actions, 10.0, begin_step)
         message = JointTrajectory()
         messages.fill_chunk_inplace(message, chunk, JointTrajectoryPoint)
         self.chunks.publish(message)
@@ -115,6 +116,23 @@ def test_taking_over_and_giving_back_at_a_new_chunk(node, send, graph):
     assert [tick for tick, _ in bench.actions] == [100, 101, 102, 103, 104, 105]
     assert bench.is_leads() == [False, True, True, True, True, False]
     assert [(a.active, a.stamp_ns // STEP_NS) for a in bench.active] == [(True, 101), (False, 105)]
+
+
+def test_a_chunk_that_was_planned_ahead_gives_back_when_it_begins(node, send, graph):
+    """Until then the present chunk is one from before the operator moved the arm."""
+    bench = Bench(graph, send, node)
+    bench.chunk(100)
+    send.step(100)
+    bench.wait(1)
+    bench.hand(101, held=True)
+    bench.wait(2)
+    bench.hand(102, held=False)
+    bench.wait(3)
+    bench.chunk(103, begin_step=2)
+    for count, tick in enumerate((103, 104, 105), start=4):
+        send.step(tick)
+        bench.wait(count)
+    assert bench.is_leads() == [False, True, True, True, True, False]
 
 
 def test_an_operator_who_falls_silent_leaves_the_arm_without_commands(node, send, graph):

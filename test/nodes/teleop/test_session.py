@@ -49,6 +49,12 @@ class Bench:
             raise ResipError("the disk is full")
         return "in the trash"
 
+    def undo(self):
+        self.done.append("undo")
+        if self.refuses:
+            raise ResipError("undo less")
+        return "back by 3.0 s"
+
     def collect(self, run):
         run.ticks += 1
 
@@ -113,6 +119,18 @@ def test_quitting_within_an_episode_ends_it_first(run):
     result, _ = run(Typist("x\n" + "q"), bench)
     assert bench.done == ["prepare 0", "run 1"]
     assert len(result.run.episodes) == 1
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_undo_goes_on_with_the_episode_in_simulation_only(run, refuses):
+    bench = Bench()
+    bench.refuses = refuses
+    _, text = run(Typist("x\n" + "z" + "q"), bench)
+    assert bench.done == ["prepare 0", "undo", "run 2"]
+    assert ("not undone: undo less" if refuses else "back by 3.0 s") in text
+    real = Bench()
+    run(Typist("x\n" + "z" + "q"), real, robot="127.0.0.1")
+    assert "undo" not in real.done
 
 
 def test_what_is_no_person_is_not_asked(run):
