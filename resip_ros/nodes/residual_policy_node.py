@@ -213,12 +213,17 @@ class ResidualPolicyNode(ManagedNode):
         self._trace.mark(
             latency.CHUNK_RECEIVED, tick_of(chunk.stamp_ns, self._task.rate_hz), received_s
         )
-        self._relay.chunk(chunk.stamp_ns)
+        if chunk.begin_step == 0:
+            self._relay.chunk(chunk.stamp_ns)
         self._try_act()
 
     def _on_step(self, tick: int, observation: Observation) -> None:
         if not self._switch.is_running:
             return
+        begun = self._chunks.covering(tick_start_ns(tick, self._task.rate_hz))
+        if begun is not None:
+            # one that was planned ahead gives the lead back when it begins
+            self._relay.chunk(begun.stamp_ns)
         if not self._relay.step(observation.stamp_ns):
             self._waiting = None
             return
