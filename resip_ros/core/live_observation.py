@@ -56,24 +56,30 @@ def decode_joints(message: Any) -> tuple[int, JointReading]:
     return stamp_ns, JointReading(position[:arm], velocity[:arm], position[arm:].sum())
 
 
+def build_live_proprioception(task: TaskSpec, joints: Sequence[JointReading]) -> Array:
+    """Proprioception (16 A,) of all arms, task frame: what a student observes beside pictures.
+
+    Pose and velocity of the TCP come from the joints, so that all of it is of one instant and
+    equal to what the training env computes.
+    """
+    # a batch of arms, as the env computes it, so that even the last bit agrees
+    q, dq = np.stack([arm.q for arm in joints]), np.stack([arm.dq for arm in joints])
+    width_m = np.stack([arm.width_m for arm in joints])
+    blocks = build_proprioception(*forward(q), *tcp_velocity(q, dq), width_m)
+    return to_task_frame(task.arms, blocks)
+
+
 def build_live_observation(
     task: TaskSpec, joints: Sequence[JointReading], poses: Mapping[str, Any]
 ) -> Array:
     """Decoded streams to the observation (D,), with the functions that training uses.
-
-    Pose and velocity of the TCP come from the joints, so that all proprioception is of one
-    instant and equal to what the training env computes.
 
     Args:
         task: Its arms and parts.
         joints: Measured joints and gripper width of each arm, in the task's order.
         poses: Part name to pose (7,) [x y z qx qy qz qw], base frame.
     """
-    # a batch of arms, as the env computes it, so that even the last bit agrees
-    q, dq = np.stack([arm.q for arm in joints]), np.stack([arm.dq for arm in joints])
-    width_m = np.stack([arm.width_m for arm in joints])
-    blocks = build_proprioception(*forward(q), *tcp_velocity(q, dq), width_m)
-    return build_state_observation(task, to_task_frame(task.arms, blocks), poses)
+    return build_state_observation(task, build_live_proprioception(task, joints), poses)
 
 
 class RecordedStreams:

@@ -70,7 +70,9 @@ def proprioception_names(task: TaskSpec) -> tuple[str, ...]:
 
 def observation_names(task: TaskSpec) -> tuple[str, ...]:
     """Names of the state observation's entries, in order; its length is the dimension."""
-    return proprioception_names(task) + tuple(f"{body}_{axis}" for body in task.observed for axis in _POSE_NAMES)
+    return proprioception_names(task) + tuple(
+        f"{body}_{axis}" for body in task.observed for axis in _POSE_NAMES
+    )
 
 
 def build_proprioception(

@@ -18,7 +18,12 @@ from resip_ros.core.alignment import AlignedStreams
 from resip_ros.core.chunking import NS_PER_S, tick_of, tick_start_ns
 from resip_ros.core.errors import DataError, StaleStreamError
 from resip_ros.core.geometry import Array
-from resip_ros.core.live_observation import build_live_observation, decode_joints, patience_ns
+from resip_ros.core.live_observation import (
+    build_live_observation,
+    build_live_proprioception,
+    decode_joints,
+    patience_ns,
+)
 from resip_ros.core.tasks import TaskSpec
 from resip_ros.nodes import topics
 from resip_ros.nodes.diagnostics import STALE, WARN, Health, Rate
@@ -35,7 +40,7 @@ class Observation:
     stamp_ns: int
     """Instant that all streams were sampled at, ns of the ROS clock."""
     values: Array
-    """(D,) SI, as ``core.observation`` defines."""
+    """(D,) SI, as ``core.observation`` defines; its first entries where parts are not observed."""
 
 
 class ObservationInput:
@@ -49,6 +54,7 @@ class ObservationInput:
         *,
         robot_max_age_s: float,
         parts_max_age_s: float,
+        with_parts: bool = True,
     ) -> None:
         """Opens the subscriptions.
 
@@ -59,16 +65,18 @@ class ObservationInput:
                 complete instant; never for a step whose streams are stale.
             robot_max_age_s: Greatest age of joint states, s.
             parts_max_age_s: Greatest age of a part's pose, s.
+            with_parts: False for a policy that sees pictures: proprioception alone is observed.
         """
         self._node = node
         self._task = task
+        self._parts = task.observed if with_parts else ()
         self._on_step = on_step
         self._last_tick = -1
         self._refused = ""
         self._joints = tuple(topics.of_arm(arm, topics.JOINT_STATES) for arm in task.arms)
         self._patience_ns = patience_ns(task.rate_hz)
         ages = dict.fromkeys(self._joints, robot_max_age_s)
-        ages |= {topics.part_pose(name): parts_max_age_s for name in task.observed}
+        ages |= {topics.part_pose(name): parts_max_age_s for name in self._parts}
         self._streams = AlignedStreams(ages)
         self._newest_ns = self._sampled_ns = 0
         self._subscriptions: dict[str, Subscription] = {}
@@ -133,8 +141,10 @@ class ObservationInput:
     def _build(self, at_ns: int) -> Observation:
         sample = self._streams.sample(at_ns)
         self._sampled_ns = at_ns
-        poses = {name: sample[topics.part_pose(name)] for name in self._task.observed}
         joints = [sample[stream] for stream in self._joints]
+        if not self._parts:
+            return Observation(at_ns, build_live_proprioception(self._task, joints))
+        poses = {name: sample[topics.part_pose(name)] for name in self._parts}
         return Observation(at_ns, build_live_observation(self._task, joints, poses))
 
     def _renew_silent(self) -> None:
