@@ -34,8 +34,10 @@ from resip_ros.nodes.table import Graph
 BRIDGE = "franka_bridge"
 WORLD = "sim_world"
 BASE = "base_policy"
+RECORDER = "recorder"
 REPORTERS = (BRIDGE, BASE, "residual_policy")
 READY_TIMEOUT_S = 90.0
+RECORDER_TIMEOUT_S = 30.0
 HOME_TIMEOUT_S = 60.0
 HOME_ATTEMPTS = 3
 SERVICE_TIMEOUT_S = 20.0
@@ -202,6 +204,25 @@ class Operator:
             self.wait(lambda: len(self._active) >= 2, READY_TIMEOUT_S, "loading the policies")
         if self._graph.is_sim:
             self.wait(lambda: self.now_ns() > 0, READY_TIMEOUT_S, "starting the clock")
+
+        if self._graph.record:
+            with contextlib.suppress(ResipError):
+                # it finds topics as they come; a graph without it goes on
+                self.wait(self._is_recorded, RECORDER_TIMEOUT_S, "the recorder")
+
+    def _is_recorded(self) -> bool:
+        """Whether the recorder listens to every part, beside watching for success."""
+        watched = {name for pair in self._task.pairs for name in (pair.parent, pair.child)}
+        return all(
+            sum(
+                info.node_name == RECORDER
+                for info in self._node.get_subscriptions_info_by_topic(
+                    self._node.resolve_topic_name(topics.part_pose(name))
+                )
+            )
+            > (name in watched)
+            for name in self._task.observed
+        )
 
     # ---- episodes ----
 

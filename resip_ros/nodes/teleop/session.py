@@ -25,14 +25,13 @@ from resip_ros.core.results import (
 from resip_ros.core.tasks import TaskSpec, get_task
 from resip_ros.nodes import topics
 from resip_ros.nodes.node_main import POLICY_NICE
-from resip_ros.nodes.operator import BRIDGE, Operator
+from resip_ros.nodes.operator import BRIDGE, RECORDER, Operator
 from resip_ros.nodes.policy_slot import check_quickly
 from resip_ros.nodes.running import check_out, running_graph
 from resip_ros.nodes.table import Graph
 from resip_ros.nodes.teleop.device import DISCARD, QUIT, SAVE, UNDO
 from resip_ros.nodes.teleop.live_view import LiveView
 
-RECORDER = "recorder"
 PERSON_TIMEOUT_S = 3600.0
 PATIENCE = 10
 """A person may take this many times the task's time limit."""
