@@ -47,7 +47,9 @@ class Listener:
 
 @pytest.fixture
 def node(graph, policies):
-    node = BasePolicyNode(parameter_overrides=[Parameter(CHECKPOINT, value=str(policies[0]))])
+    # on a busy machine it would plan ahead
+    overrides = [Parameter(CHECKPOINT, value=str(policies[0])), Parameter("plan_delay", value=0)]
+    node = BasePolicyNode(parameter_overrides=overrides)
     graph.add(node)
     node.begin()
     return node
