@@ -73,6 +73,9 @@ class NodeReport:
         values = [*self.counts.values(), *(v for row in rows for v in _as_list(row))]
         if not all(type(value) in (int, float) for value in values):
             raise DataError(f"report of {self.node!r:.80} holds what is no number")
+        passages = [pair for rows in self.trace.values() for pair in _as_list(rows)]
+        if not all([type(v) for v in _as_list(pair)] == [int, int] for pair in passages):
+            raise DataError(f"trace of {self.node!r:.80}: expected rows of step and microseconds")
 
     def to_json(self) -> str:
         """Text of the message."""

@@ -11,8 +11,15 @@ def test_event_round_trip():
 
 
 def test_report_round_trip():
-    report = NodeReport("base_policy", {"chunks": 3}, {"chunk": [1.5, 2.5]})
+    trace = {"planned": [[100, 5_000_000], [108, 5_800_000]]}
+    report = NodeReport("base_policy", {"chunks": 3}, {"chunk": [1.5, 2.5]}, trace)
     assert parse_report(report.to_json()) == report
+
+
+@pytest.mark.parametrize("rows", ["5", "[5]", "[[5]]", "[[5, 6, 7]]", '[["5", 6]]', "[null]"])
+def test_a_trace_of_other_rows_is_refused(rows):
+    with pytest.raises(DataError, match="trace"):
+        parse_report(f'{{"node": "base_policy", "trace": {{"planned": {rows}}}}}')
 
 
 @pytest.mark.parametrize(
