@@ -143,8 +143,11 @@ class CameraNode(StackNode):
         statuses = [status for stream in self._streams for status in stream.statuses()]
         changed = [s for s in statuses if s.is_ok != self._was_ok.get(s.camera, s.is_ok)]
         for status in changed:
-            logger = self.get_logger()
-            (logger.info if status.is_ok else logger.error)(f"{status.camera}: {status.text}")
+            # rclpy wants a line of its own for each severity
+            if status.is_ok:
+                self.get_logger().info(f"{status.camera}: {status.text}")
+            else:
+                self.get_logger().error(f"{status.camera}: {status.text}")
         self._was_ok = {status.camera: status.is_ok for status in statuses}
         now_s = time.monotonic()
         if changed or now_s - self._reported_s >= REPORT_S:
