@@ -15,7 +15,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from resip_ros.core import events, messages
 from resip_ros.core.action import action_names
 from resip_ros.core.chunking import ActionChunk
-from resip_ros.core.errors import DataError
+from resip_ros.core.errors import DataError, StaleStreamError
 from resip_ros.core.plan_delay import AUTOMATIC
 from resip_ros.core.planner import Planner, PlanRequest
 from resip_ros.core.tasks import get_task
@@ -27,8 +27,9 @@ from resip_ros.nodes.node_main import POLICY_NICE, run_node
 from resip_ros.nodes.observation_input import Observation, ObservationInput
 from resip_ros.nodes.pairing import RESIDUAL_NODE, Partner, why_base_must_wait
 from resip_ros.nodes.parameters import declare_parameters, parameter
-from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot, plausible_observation
-from resip_ros.policy.runtime import BasePolicy
+from resip_ros.nodes.picture_input import Messages, PictureInput, decode_pictures
+from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot, plausible_input
+from resip_ros.policy.runtime import AssemblyPolicy, BasePolicy
 
 REHEARSALS = 3
 
@@ -63,6 +64,8 @@ class Job:
 
     request: PlanRequest
     reset_seed: int | None
+    pictures: Messages | None
+    """What a student's cameras showed at the observation's instant."""
 
 
 class BasePolicyNode(ManagedNode):
@@ -104,12 +107,14 @@ class BasePolicyNode(ManagedNode):
         self._worker = threading.Thread(target=self._infer, daemon=True, name="inference")
         self._worker.start()
         self._switch = EpisodeSwitch(self, on_start=self._start, on_stop=self._report)
+        self._pictures = PictureInput(self, base.images) if base.images else None
         self._input = ObservationInput(
             self,
             self._task,
             self._on_step,
             robot_max_age_s=self.parameters.robot_max_age_s,
             parts_max_age_s=self.parameters.parts_max_age_s,
+            with_parts=not base.images,
         )
 
     def activate(self) -> None:
@@ -127,6 +132,8 @@ class BasePolicyNode(ManagedNode):
         self._slot.diagnose(health)
         self._switch.diagnose(health)
         self._input.diagnose(health)
+        if self._pictures is not None:
+            self._pictures.diagnose(health)
         for name, count in self._counts.items():
             health.value(name, count)
         health.latencies(
@@ -166,16 +173,21 @@ class BasePolicyNode(ManagedNode):
         self._planner.see(tick, now_s)
         if not self._switch.is_running:
             return
+        try:
+            pictures = self._pictures and self._pictures.sample(observation.stamp_ns)
+        except StaleStreamError as error:
+            self.get_logger().warning(f"no chunk: {error}", throttle_duration_sec=1.0)
+            return
         request = self._planner.ask(observation.values, now_s)
         if request is not None:
-            self._jobs.put_nowait(Job(request, self._reset_seed))
+            self._jobs.put_nowait(Job(request, self._reset_seed, pictures))
             self._reset_seed = None
 
     def _infer(self) -> None:
         """Inference thread: one chunk a job; policies change only here, between two."""
         slot = self._slot
         assert slot is not None
-        self._rehearse(slot.policy.base)
+        self._rehearse(slot.policy)
         while (job := self._jobs.get()) is not None:
             changed = slot.take_pending()
             policy = slot.policy.base
@@ -183,7 +195,7 @@ class BasePolicyNode(ManagedNode):
                 self._planner.delay.restart()
             if job.reset_seed is not None or changed:
                 policy.reset(job.reset_seed or 0)
-            chunk = self._predict(policy, job.request)
+            chunk = self._predict(policy, job)
             before = self._planner.delay.steps
             now_s = time.monotonic()
             if self._planner.finish(job.request, chunk, now_s) and chunk is not None:
@@ -195,23 +207,24 @@ class BasePolicyNode(ManagedNode):
                     "ahead from now on"
                 )
 
-    def _rehearse(self, policy: BasePolicy) -> None:
+    def _rehearse(self, policy: AssemblyPolicy) -> None:
         """Measures inference before the first chunk, whose successor may have to be early."""
-        obs = plausible_observation(self._task)[None]
+        obs, images = plausible_input(policy)
         seconds: list[float] = []
         for _ in range(REHEARSALS):
             began_s = time.monotonic()
-            policy.predict_chunk(obs)
+            policy.base.predict_chunk(obs, None, images)
             seconds.append(time.monotonic() - began_s)
         # other nodes are starting; the shortest is the nearest to what the policy needs
         self._planner.rehearse(min(seconds))
 
-    def _predict(self, policy: BasePolicy, request: PlanRequest) -> ActionChunk | None:
+    def _predict(self, policy: BasePolicy, job: Job) -> ActionChunk | None:
         """The chunk that was asked for; None when there is none."""
         try:
-            plan = policy.predict_chunk(request.observation[None])[0]
+            images = decode_pictures(job.pictures) if job.pictures is not None else None
+            plan = policy.predict_chunk(job.request.observation[None], None, images)[0]
             actions = policy.normalizer.denormalize_action(plan)
-            return self._planner.cut(request, actions, policy.action_steps)
+            return self._planner.cut(job.request, actions, policy.action_steps)
         except DataError as error:
             self.get_logger().error(f"no chunk: {error}", throttle_duration_sec=1.0)
             return None

@@ -25,12 +25,14 @@ from std_msgs.msg import String
 from resip_ros.core.arms import to_task_frame
 from resip_ros.core.errors import CheckpointMismatch, DataError, ResipError
 from resip_ros.core.geometry import Array
+from resip_ros.core.images import IMAGE_SHAPE
 from resip_ros.core.observation import build_proprioception, build_state_observation
 from resip_ros.core.tasks import TaskSpec
 from resip_ros.nodes import topics
 from resip_ros.nodes.diagnostics import WARN, Health
 from resip_ros.policy.bundle import CARD_FILE, WEIGHTS_FILE, load_policy
 from resip_ros.policy.card import parse_card
+from resip_ros.policy.image_encoder import Images
 from resip_ros.policy.runtime import AssemblyPolicy
 
 CHECKPOINT = "policy.checkpoint"
@@ -109,15 +111,22 @@ def plausible_observation(task: TaskSpec) -> Array:
     return build_state_observation(task, proprioception, dict.fromkeys(task.observed, upright))
 
 
+def plausible_input(policy: AssemblyPolicy) -> tuple[Array, Images | None]:
+    """An observation (1, D) that this policy can take, and grey pictures if it sees any."""
+    obs = plausible_observation(policy.task)[None, : policy.normalizer.obs_dim]
+    cameras = policy.base.images
+    return obs, {name: np.full((1, *IMAGE_SHAPE), 128, np.uint8) for name in cameras} or None
+
+
 def warm_up(policy: AssemblyPolicy) -> None:
     """Runs the policy once, so that its first step in motion is as fast as the others.
 
     Raises:
         CheckpointMismatch: when its output is not finite.
     """
-    obs = plausible_observation(policy.task)[None]
+    obs, images = plausible_input(policy)
     for _ in range(2):
-        chunk = policy.base.predict_chunk(obs)
+        chunk = policy.base.predict_chunk(obs, None, images)
         action = policy.compute_action(chunk[:, 0], policy.correct(obs, chunk[:, 0]))
     if not np.isfinite(action).all():
         raise CheckpointMismatch("the policy's output for a usual observation is not finite")
@@ -165,6 +174,7 @@ class PolicySlot:
         self._loading: threading.Thread | None = None
         self._refusal = ""
         self.path = str(node.get_parameter(CHECKPOINT).value)
+        self._images: tuple[str, ...] | None = None
         self.policy = self._load(self.path)
         node.add_on_set_parameters_callback(self._validate)
         node.add_post_set_parameters_callback(self._request)
@@ -213,7 +223,14 @@ class PolicySlot:
 
     def _load(self, path: str) -> AssemblyPolicy:
         check_quickly(Path(path), self._task)
-        policy = load_policy(Path(path))
+        policy = load_policy(Path(path), images=True)
+        if self._images not in (None, policy.base.images):
+            raise CheckpointMismatch(
+                f"{path} sees {policy.base.images or 'part poses'}, the policy before it "
+                f"{self._images or 'part poses'}: inputs are opened when the node is configured; "
+                "clean it up, set the parameter and configure it again"
+            )
+        self._images = policy.base.images
         if policy.decides_per_chunk:
             raise CheckpointMismatch(
                 f"{path} decides once per chunk (ResiP-C or IDQL); the graph corrects every step: "

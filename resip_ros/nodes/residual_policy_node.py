@@ -127,6 +127,8 @@ class ResidualPolicyNode(ManagedNode):
             self._on_step,
             robot_max_age_s=self.parameters.robot_max_age_s,
             parts_max_age_s=self.parameters.parts_max_age_s,
+            # a student has no residual: its actions pass as they are
+            with_parts=not self._slot.policy.base.images,
         )
 
     def activate(self) -> None:
