@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format clean
+.PHONY: help setup demo round-trip test check format clean
 BIN := .venv/bin
 # Given to scripts/bootstrap.sh; see there.
 export RESIP_PYTHON RESIP_TORCH_INDEX
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 	@echo
 	@echo "make demo RESIP_PYTHON=python3.12          use this Python (3.11 or 3.12)"
 	@echo "make demo RESIP_TORCH_INDEX=ADDRESS        take torch from this index (e.g. its CPU builds)"
@@ -16,6 +16,9 @@ setup:  ## make .venv and install everything (the other targets do it by themsel
 
 demo: setup  ## one_leg on the simulated robot, one episode; video, plot and result.json in out/demo
 	$(BIN)/resip up one_leg --robot sim --episodes 1 --headless --out out/demo
+
+round-trip: setup  ## 10 demonstrations on the live simulated robot to a policy that runs; out/round_trip
+	$(BIN)/python examples/round_trip.py --episodes 10
 
 test: setup  ## all tests
 	$(BIN)/python -m pytest -q
