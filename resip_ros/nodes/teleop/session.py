@@ -13,8 +13,9 @@ from typing import Protocol
 from rclpy.node import Node
 from rich.console import Console
 from sensor_msgs.msg import Image
+from std_msgs.msg import String
 
-from resip_ros.core import messages
+from resip_ros.core import events, messages
 from resip_ros.core.errors import DataError, ResipError
 from resip_ros.core.results import (
     EpisodeResult,
@@ -185,6 +186,10 @@ class Session:
         self._result = result
         self._is_quitting = self._is_discarded = False
         self._view: LiveView | None = None
+        if options.policy is not None:
+            leader.node.create_subscription(
+                String, topics.TELEOP_ACTIVE, self._on_active, topics.latched_qos()
+            )
         if leader.is_person and options.cameras and options.robot == "sim":
             self._view = LiveView(options.out / "view.jpg")
             leader.node.create_subscription(
@@ -203,6 +208,13 @@ class Session:
             self._view.show(messages.decode_image(message)[1])
         except DataError:
             return
+
+    def _on_active(self, message: String) -> None:
+        try:
+            active = events.parse_teleop_active(message.data).active
+        except DataError:
+            return
+        self._console.print("you lead" if active else "the policy leads")
 
     def run(self) -> None:
         """Runs the episodes."""
