@@ -13,13 +13,18 @@ from resip_ros.core.tasks import TaskSpec
 from resip_ros.sim.scene import build_scene
 
 
+_HIDDEN_GROUP = 3
+"""Geoms from this group on are not drawn: guards and mass."""
+
+
 def part_boxes(task: TaskSpec, config: ControlConfig) -> dict[str, tuple[Array, Array]]:
     """Part and fixture to centre (3,) and half sizes (3,) of its box, m, in the part's frame."""
     model = build_scene(task.name, config).compile()
     found: dict[str, tuple[Array, Array]] = {}
     for name in task.observed:
         body = model.body(name)
-        geoms = range(body.geomadr[0], body.geomadr[0] + body.geomnum[0])
+        geoms = np.arange(body.geomadr[0], body.geomadr[0] + body.geomnum[0])
+        geoms = geoms[model.geom_group[geoms] < _HIDDEN_GROUP]
         corners = np.concatenate([_corners(model, geom) for geom in geoms])
         low, high = corners.min(0), corners.max(0)
         found[name] = (low + high) / 2, (high - low) / 2
