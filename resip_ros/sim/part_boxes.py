@@ -12,7 +12,6 @@ from resip_ros.core.projection import box_corners
 from resip_ros.core.tasks import TaskSpec
 from resip_ros.sim.scene import build_scene
 
-
 _HIDDEN_GROUP = 3
 """Geoms from this group on are not drawn: guards and mass."""
 
