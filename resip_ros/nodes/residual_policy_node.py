@@ -118,9 +118,7 @@ class ResidualPolicyNode(ManagedNode):
         self._reports = create(String, topics.EPISODE_REPORT, topics.latched_qos())
         self.create_subscription(JointTrajectory, topics.ACTION_CHUNK, self._on_chunk, qos)
         self._switch = EpisodeSwitch(self, on_start=self._start, on_stop=self._report)
-        self._relay = TeleopRelay(
-            self, self._task.rate_hz, self._pass_on, lambda: self._switch.is_running
-        )
+        self._relay = TeleopRelay(self, self._task, self._pass_on, lambda: self._switch.is_running)
         self._input = ObservationInput(
             self,
             self._task,

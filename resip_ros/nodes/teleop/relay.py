@@ -12,6 +12,7 @@ from resip_ros.core import events
 from resip_ros.core.errors import UnsafeCommand
 from resip_ros.core.geometry import Array
 from resip_ros.core.takeover import Leader, TakeOver
+from resip_ros.core.tasks import TaskSpec
 from resip_ros.core.teleop import decode_teleop
 from resip_ros.nodes import topics
 from resip_ros.nodes.lifecycle import ManagedNode
@@ -23,7 +24,7 @@ class TeleopRelay:
     def __init__(
         self,
         node: ManagedNode,
-        rate_hz: float,
+        task: TaskSpec,
         publish: Callable[[int, Array], None],
         is_running: Callable[[], bool],
     ) -> None:
@@ -31,20 +32,21 @@ class TeleopRelay:
 
         Args:
             node: Owner of the subscription.
-            rate_hz: Policy steps per second.
+            task: Gives the rate; an operator leads one arm, so those of two have no take-over.
             publish: Sends an action (10,) of an observation's stamp to the bridge.
             is_running: Whether an episode runs in which this node acts.
         """
-        self._node, self._rate_hz = node, rate_hz
+        self._node, self._rate_hz = node, task.rate_hz
         self._publish, self._is_running = publish, is_running
-        self._over = TakeOver(rate_hz)
+        self._over = TakeOver(task.rate_hz)
         self._is_told = False
         self._active = node.create_lifecycle_publisher(
             String, topics.TELEOP_ACTIVE, topics.latched_qos()
         )
-        node.create_subscription(
-            JointTrajectory, topics.TELEOP_ACTION, self._on_action, topics.stream_qos()
-        )
+        if len(task.arms) == 1:
+            node.create_subscription(
+                JointTrajectory, topics.TELEOP_ACTION, self._on_action, topics.stream_qos()
+            )
 
     def reset(self, stamp_ns: int) -> None:
         """A new episode begins with the policy."""
