@@ -60,7 +60,7 @@ class StatePublisher:
         stamp_of: Callable[[ArmState], int],
         watch: Callable[[], None],
         closing: threading.Event,
-        on_sent: Callable[[int], None],
+        on_state: Callable[[int], None],
     ) -> None:
         """State thread: one reading in every 10 ms of the ROS clock.
 
@@ -69,7 +69,7 @@ class StatePublisher:
             stamp_of: ROS time of a reading, ns.
             watch: Called before each reading.
             closing: Ends the thread.
-            on_sent: Told the stamp (ns) of each reading that was published.
+            on_state: Told the stamp (ns) of each reading, just before it is published.
         """
         last_slot = -1
         while not closing.is_set():
@@ -85,8 +85,8 @@ class StatePublisher:
             if slot != last_slot:
                 last_slot, self.newest = slot, state
                 self.rate.add(stamp_ns)
+                on_state(stamp_ns)
                 self.publish(stamp_ns, state, link.gripper.state().width_m)
-                on_sent(stamp_ns)
             # sleep to just before the boundary, then read each millisecond
             time.sleep(max(0.0004, (PERIOD_NS - into_ns) / 1e9 - 0.001))
 
