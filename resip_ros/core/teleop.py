@@ -17,8 +17,10 @@ import numpy as np
 from resip_ros.core import messages
 from resip_ros.core.action import ACTION_DIM, ACTION_NAMES, encode_action
 from resip_ros.core.chunking import ActionChunk
+from resip_ros.core.config import ControlConfig
 from resip_ros.core.errors import ConfigError, UnsafeCommand
 from resip_ros.core.geometry import Array, matrix_to_rotvec, rotvec_to_matrix
+from resip_ros.core.limits import clip_to_workspace
 
 HELD = "held"
 TELEOP_NAMES = (*ACTION_NAMES, HELD)
@@ -111,8 +113,9 @@ def _at_most(vector: Array, limit: float) -> Array:
 class OperatorTarget:
     """Where an operator wants the hand; begins anew at the measured pose whenever asked to."""
 
-    def __init__(self, limits: TeleopLimits, rate_hz: float) -> None:
-        self._limits, self._period_s = limits, 1.0 / rate_hz
+    def __init__(self, limits: TeleopLimits, rate_hz: float, config: ControlConfig) -> None:
+        """Args: config: gives the workspace, at whose edge the target stays."""
+        self._limits, self._period_s, self._config = limits, 1.0 / rate_hz, config
         self._target: tuple[Array, Array] | None = None
         self.is_closed = False
         """What the gripper was last told."""
@@ -138,9 +141,11 @@ class OperatorTarget:
             reading = Reading()
         if self._target is None:
             self._target = pos.copy(), rot.copy()
-        self._target = advance_target(
+        target, turned = advance_target(
             self._limits, reading, self._period_s, self._target, (pos, rot)
         )
+        # beyond it the gate would refuse, and the watchdog end the episode
+        self._target = clip_to_workspace(self._config, target), turned
         self.is_closed ^= reading.toggles % 2 == 1
         return encode_action(*self._target, np.array(1.0 if self.is_closed else -1.0))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
@@ -13,6 +14,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from resip_ros.core import events, messages
 from resip_ros.core.chunking import tick_of
+from resip_ros.core.config import load_control_config
 from resip_ros.core.errors import DataError, ResipError, UnsafeCommand
 from resip_ros.core.kinematics import forward
 from resip_ros.core.live_observation import decode_joints
@@ -37,6 +39,9 @@ class TeleopParameters:
     device: str = parameter(KEYBOARD, "keyboard, joy, gamepad or spacemouse")
     takes_over: bool = parameter(
         False, "take over from a policy that runs; false: there is no policy in the graph"
+    )
+    control_config: str = parameter(
+        "", "YAML file with the control numbers; empty: config/robots/fr3.yaml"
     )
     linear_m_s: float = parameter(
         _DEFAULT.linear_m_s, "speed at full deflection, m/s", low=0.01, high=0.5
@@ -68,7 +73,9 @@ class TeleopNode(StackNode):
         if self.device is None:
             self.device = open_device(values.device, self)
         limits = TeleopLimits(linear_m_s=values.linear_m_s, angular_rad_s=values.angular_rad_s)
-        self._target = OperatorTarget(limits, self._task.rate_hz)
+        path = Path(values.control_config) if values.control_config else None
+        config = load_control_config(path)
+        self._target = OperatorTarget(limits, self._task.rate_hz, config)
         self._last_tick = -1
         self._held = False
         self._latencies_ms: list[float] = []

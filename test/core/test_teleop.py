@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from resip_ros.core import messages
 from resip_ros.core.action import decode_action
+from resip_ros.core.config import load_control_config
 from resip_ros.core.errors import ConfigError, UnsafeCommand
 from resip_ros.core.geometry import matrix_to_rotvec, rotation_angle, rotation_z, rotvec_to_matrix
+from resip_ros.core.limits import check_action
 from resip_ros.core.teleop import (
     OperatorTarget,
     Reading,
@@ -21,6 +23,7 @@ from resip_ros.core.teleop import (
 )
 
 LIMITS = TeleopLimits()
+CONFIG = load_control_config()
 POS, ROT = np.array([0.5, 0.0, 0.2]), np.diag([1.0, -1.0, -1.0])
 share = st.tuples(*[st.floats(-3, 3)] * 3)
 
@@ -50,7 +53,7 @@ def test_no_target_is_further_than_a_step_from_the_hand(linear, angular, offset,
 
 @given(share, share)
 def test_without_the_dead_man_nothing_moves(linear, angular):
-    target = OperatorTarget(LIMITS, 10.0)
+    target = OperatorTarget(LIMITS, 10.0, CONFIG)
     for _ in range(3):
         action = target.command(Reading(linear, angular), POS, ROT)
     pos, rot, gripper = decode_action(action)
@@ -60,7 +63,7 @@ def test_without_the_dead_man_nothing_moves(linear, angular):
 
 
 def test_a_held_pose_does_not_follow_a_hand_that_sags():
-    target = OperatorTarget(LIMITS, 10.0)
+    target = OperatorTarget(LIMITS, 10.0, CONFIG)
     target.command(Reading(held=True), POS, ROT)
     sagged = POS - [0, 0, 0.004]
     np.testing.assert_allclose(target.command(Reading(), sagged, ROT)[:3], POS)
@@ -68,8 +71,18 @@ def test_a_held_pose_does_not_follow_a_hand_that_sags():
     np.testing.assert_allclose(target.command(Reading(), sagged, ROT)[:3], sagged)
 
 
+def test_the_target_stays_at_the_edge_of_the_workspace():
+    """Else the gate refuses, and an operator who leans on a key loses the demonstration."""
+    edge = np.array([CONFIG.workspace_max[0] - 0.01, 0.0, 0.2])
+    target = OperatorTarget(LIMITS, 10.0, CONFIG)
+    for _ in range(5):
+        action = target.command(Reading((1, 0, 0), held=True), edge, ROT)
+    np.testing.assert_allclose(action[:3], [CONFIG.workspace_max[0], 0.0, 0.2])
+    check_action(CONFIG, action, edge, ROT)
+
+
 def test_gripper_toggles_only_while_held():
-    target = OperatorTarget(LIMITS, 10.0)
+    target = OperatorTarget(LIMITS, 10.0, CONFIG)
     assert target.command(Reading(toggles=1, held=True), POS, ROT)[9] == 1.0
     assert target.command(Reading(toggles=1), POS, ROT)[9] == 1.0
     assert target.command(Reading(toggles=2, held=True), POS, ROT)[9] == 1.0
@@ -79,7 +92,7 @@ def test_gripper_toggles_only_while_held():
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_bad_readings_are_refused(bad):
     with pytest.raises(UnsafeCommand, match="finite"):
-        OperatorTarget(LIMITS, 10.0).command(Reading((bad, 0, 0), held=True), POS, ROT)
+        OperatorTarget(LIMITS, 10.0, CONFIG).command(Reading((bad, 0, 0), held=True), POS, ROT)
     with pytest.raises(UnsafeCommand, match="finite"):
         apply_dead_zone(np.array([0.0, bad]), 0.1)
 
