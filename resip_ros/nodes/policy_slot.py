@@ -22,17 +22,13 @@ from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from std_msgs.msg import String
 
-from resip_ros.core.arms import to_task_frame
 from resip_ros.core.errors import CheckpointMismatch, DataError, ResipError
-from resip_ros.core.geometry import Array
-from resip_ros.core.images import IMAGE_SHAPE
-from resip_ros.core.observation import build_proprioception, build_state_observation
 from resip_ros.core.tasks import TaskSpec
 from resip_ros.nodes import topics
 from resip_ros.nodes.diagnostics import WARN, Health
 from resip_ros.policy.bundle import CARD_FILE, WEIGHTS_FILE, load_policy
 from resip_ros.policy.card import parse_card
-from resip_ros.policy.image_encoder import Images
+from resip_ros.policy.golden import check_golden, plausible_input
 from resip_ros.policy.runtime import AssemblyPolicy
 
 CHECKPOINT = "policy.checkpoint"
@@ -100,29 +96,11 @@ def check_quickly(path: Path, task: TaskSpec) -> None:
             )
 
 
-def plausible_observation(task: TaskSpec) -> Array:
-    """An observation (D,) with valid rotations: tools down, parts upright in front of the arm."""
-    down = np.diag([1.0, -1.0, -1.0])
-    still = np.zeros(3)
-    in_front = np.array([0.5, 0.0, 0.3])
-    one = build_proprioception(in_front, down, still, still, np.array(0.06))
-    proprioception = to_task_frame(task.arms, np.tile(one, (len(task.arms), 1)))
-    upright = np.array([0.5, 0.0, 0.02, 0.0, 0.0, 0.0, 1.0])
-    return build_state_observation(task, proprioception, dict.fromkeys(task.observed, upright))
-
-
-def plausible_input(policy: AssemblyPolicy) -> tuple[Array, Images | None]:
-    """An observation (1, D) that this policy can take, and grey pictures if it sees any."""
-    obs = plausible_observation(policy.task)[None, : policy.normalizer.obs_dim]
-    cameras = policy.base.images
-    return obs, {name: np.full((1, *IMAGE_SHAPE), 128, np.uint8) for name in cameras} or None
-
-
 def warm_up(policy: AssemblyPolicy) -> None:
     """Runs the policy once, so that its first step in motion is as fast as the others.
 
     Raises:
-        CheckpointMismatch: when its output is not finite.
+        CheckpointMismatch: when its output is not finite, or another than when it was saved.
     """
     obs, images = plausible_input(policy)
     for _ in range(2):
@@ -130,6 +108,7 @@ def warm_up(policy: AssemblyPolicy) -> None:
         action = policy.compute_action(chunk[:, 0], policy.correct(obs, chunk[:, 0]))
     if not np.isfinite(action).all():
         raise CheckpointMismatch("the policy's output for a usual observation is not finite")
+    check_golden(policy)
 
 
 @dataclass(frozen=True)

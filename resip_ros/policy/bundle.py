@@ -28,6 +28,7 @@ from resip_ros.policy.card import (
     CARDS,
     BaseCard,
     Card,
+    Golden,
     ResidualCard,
     StudentCard,
     Success,
@@ -35,6 +36,7 @@ from resip_ros.policy.card import (
     card_to_mapping,
     parse_card,
 )
+from resip_ros.policy.golden import golden_of_base, golden_of_residual
 from resip_ros.policy.image_encoder import StudentNetwork
 from resip_ros.policy.networks import build_residual_actor
 from resip_ros.policy.normalizer import Normalizer
@@ -56,6 +58,7 @@ _NORMALIZER = "normalizer."
 _PLAN_RANGE = "plan_range."
 _KINDS = {card: kind for kind, card in CARDS.items()}
 C = TypeVar("C", BaseCard, ResidualCard, ValueCard)
+D = TypeVar("D", ResidualCard, ValueCard)
 
 
 def hash_bytes(payload: bytes) -> str:
@@ -67,7 +70,7 @@ def save_base(
     directory: Path,
     card: BaseCard,
     normalizer: Normalizer,
-    network: nn.Module,
+    network: PlanNetwork,
     plan_range: PlanRange | None = None,
 ) -> BaseCard:
     """Write a base bundle: weights as float16 (computed in float32), ranges as float32.
@@ -88,12 +91,9 @@ def save_base(
     if plan_range is not None:
         tensors[_PLAN_RANGE + "low"] = torch.from_numpy(plan_range.low)
         tensors[_PLAN_RANGE + "high"] = torch.from_numpy(plan_range.high)
-    return save_bundle(
-        directory, dataclasses.replace(card, normalizer_hash=normalizer.hash), tensors
-    )
-
-
-D = TypeVar("D", ResidualCard, ValueCard)
+    golden = golden_of_base(card, normalizer, network, plan_range)
+    card = dataclasses.replace(card, normalizer_hash=normalizer.hash, golden=golden)
+    return save_bundle(directory, card, tensors)
 
 
 def save_addition(directory: Path, card: D, normalizer: Normalizer, network: nn.Module) -> D:
@@ -103,9 +103,10 @@ def save_addition(directory: Path, card: D, normalizer: Normalizer, network: nn.
         The card with its hashes filled in.
     """
     tensors = {_NETWORK + k: v for k, v in network.state_dict().items()}
-    return save_bundle(
-        directory, dataclasses.replace(card, normalizer_hash=normalizer.hash), tensors
-    )
+    card = dataclasses.replace(card, normalizer_hash=normalizer.hash)
+    if isinstance(card, ResidualCard):
+        card = dataclasses.replace(card, golden=golden_of_residual(card, normalizer, network))
+    return save_bundle(directory, card, tensors)
 
 
 def save_bundle(directory: Path, card: C, tensors: Mapping[str, Tensor]) -> C:
@@ -132,9 +133,16 @@ def save_bundle(directory: Path, card: C, tensors: Mapping[str, Tensor]) -> C:
 def record_success(directory: Path, success: Success) -> None:
     """Write a measured success into an existing bundle's card; the weights stay."""
     card = _read_card(directory)
-    card = dataclasses.replace(
-        card, provenance=dataclasses.replace(card.provenance, success=success)
-    )
+    made = dataclasses.replace(card.provenance, success=success)
+    _rewrite_card(directory, dataclasses.replace(card, provenance=made))
+
+
+def record_golden(directory: Path, golden: Golden) -> None:
+    """Write what a policy answers into an existing bundle's card; the weights stay."""
+    _rewrite_card(directory, dataclasses.replace(_read_card(directory), golden=golden))
+
+
+def _rewrite_card(directory: Path, card: Card) -> None:
     temporary = directory / f".{CARD_FILE}.{os.getpid()}"
     try:
         temporary.write_text(_dump_card(card))

@@ -52,6 +52,16 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Golden:
+    """What a policy answered when it was saved; loading it asks again (`policy.golden`)."""
+
+    observation: tuple[float, ...]
+    """Raw, SI."""
+    output: tuple[float, ...]
+    """Normalised action or correction."""
+
+
+@dataclass(frozen=True)
 class BaseCard:
     """Card of a base policy."""
 
@@ -79,6 +89,8 @@ class BaseCard:
     """Filled in when the bundle is saved."""
     weights_hash: str = ""
     """SHA-256 of `weights.safetensors`, filled in when the bundle is saved."""
+    golden: Golden | None = None
+    """None for bundles of before and for policies that see pictures."""
     kind: str = field(default="base")
     schema: int = SCHEMA_VERSION
 
@@ -145,6 +157,8 @@ class AdditionCard:
     """Hash of the base's normaliser, filled in when the bundle is saved."""
     weights_hash: str = ""
     """SHA-256 of `weights.safetensors`, filled in when the bundle is saved."""
+    golden: Golden | None = None
+    """None for bundles of before, and for values."""
     schema: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -266,6 +280,8 @@ def parse_card(mapping: object) -> Card:
     if cls is ResidualCard:
         # The first cards do not say it: there was one kind.
         mapping = {"chunk_steps": 1, **mapping}
+    # Bundles that were saved without are as good as before.
+    mapping = {"golden": None, **mapping}
     return _build(cls, mapping, "card")
 
 

@@ -60,6 +60,8 @@ def write_twin(policy: Path, folder: Path) -> Path:
             bits[0] ^= 1
         elif isinstance(card, ResidualCard):
             card = dataclasses.replace(card, base_hash=cards["base"].weights_hash)
+        # its answers differ in the fourth digit
+        card = dataclasses.replace(card, golden=None)
         cards[kind] = save_bundle(folder / kind, card, tensors)  # type: ignore[type-var]
     return folder
 

@@ -3,8 +3,8 @@ import numpy as np
 
 from resip_ros.core.tasks import get_task
 from resip_ros.nodes.faults.swaps import write_twin
-from resip_ros.nodes.policy_slot import plausible_observation
 from resip_ros.policy.bundle import load_policy
+from resip_ros.policy.golden import plausible_observation
 
 
 def test_a_twin_is_another_policy_that_acts_the_same(policies, tmp_path):
@@ -16,4 +16,5 @@ def test_a_twin_is_another_policy_that_acts_the_same(policies, tmp_path):
     assert twin.residual.card.base_hash == twin.base.card.weights_hash
     obs = plausible_observation(get_task("one_leg"))[None]
     chunks = [p.base.predict_chunk(obs) for p in (policy, twin)]
-    np.testing.assert_allclose(chunks[0], chunks[1], atol=1e-3)
+    # the last bit of a 16-bit weight, through a random network
+    np.testing.assert_allclose(chunks[0], chunks[1], atol=1e-2)

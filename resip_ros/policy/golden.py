@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The golden input of a bundle: what the policy answered when saved, asked again on loading.
+
+The hash of the weights tells that a file is whole; the answer tells that this version of the
+package and its libraries makes of them what the version that saved them did. `python -m
+resip_ros.policy.golden FOLDER...` adds it to bundles that were saved without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from resip_ros.core.arms import to_task_frame
+from resip_ros.core.errors import CheckpointMismatch
+from resip_ros.core.geometry import Array
+from resip_ros.core.images import IMAGE_SHAPE
+from resip_ros.core.observation import build_proprioception, build_state_observation
+from resip_ros.core.tasks import TaskSpec
+from resip_ros.policy.card import BaseCard, Golden, ResidualCard, StudentCard
+from resip_ros.policy.image_encoder import Images
+from resip_ros.policy.normalizer import Normalizer
+from resip_ros.policy.plan_network import PlanNetwork
+from resip_ros.policy.plan_range import PlanRange
+from resip_ros.policy.runtime import AssemblyPolicy, BasePolicy, Float32, ResidualPolicy
+
+TOLERANCE = 2e-3
+"""Of a normalised action, whose range is 2: a millimetre in a metre. Other processors and library
+versions differ by 1e-5."""
+
+
+def plausible_observation(task: TaskSpec) -> Array:
+    """An observation (D,) with valid rotations: tools down, parts upright in front of the arm."""
+    down = np.diag([1.0, -1.0, -1.0])
+    still = np.zeros(3)
+    in_front = np.array([0.5, 0.0, 0.3])
+    one = build_proprioception(in_front, down, still, still, np.array(0.06))
+    proprioception = to_task_frame(task.arms, np.tile(one, (len(task.arms), 1)))
+    upright = np.array([0.5, 0.0, 0.02, 0.0, 0.0, 0.0, 1.0])
+    return build_state_observation(task, proprioception, dict.fromkeys(task.observed, upright))
+
+
+def plausible_input(policy: AssemblyPolicy) -> tuple[Array, Images | None]:
+    """An observation (1, D) that this policy can take, and grey pictures if it sees any."""
+    obs = plausible_observation(policy.task)[None, : policy.normalizer.obs_dim]
+    cameras = policy.base.images
+    return obs, {name: np.full((1, *IMAGE_SHAPE), 128, np.uint8) for name in cameras} or None
+
+
+def golden_of_base(
+    card: BaseCard, normalizer: Normalizer, network: PlanNetwork, plan_range: PlanRange | None
+) -> Golden | None:
+    """What a base answers once its weights have been rounded for storage; None for a student."""
+    if isinstance(card, StudentCard):
+        return None
+    stored = deepcopy(network).cpu().half().float()
+    return _golden(BasePolicy(card, normalizer, stored, plan_range=plan_range))
+
+
+def golden_of_residual(
+    card: ResidualCard, normalizer: Normalizer, actor: torch.nn.Module
+) -> Golden:
+    """What a residual answers."""
+    return _golden(ResidualPolicy(card, normalizer, deepcopy(actor).cpu()))
+
+
+def check_golden(policy: AssemblyPolicy) -> None:
+    """Asks base and residual again what they were asked when they were saved.
+
+    Raises:
+        CheckpointMismatch: for another answer.
+    """
+    for part in (policy.base, policy.residual):
+        if part is None or part.card.golden is None:
+            continue
+        expected = np.array(part.card.golden.output)
+        error = np.abs(_answer(part, np.array(part.card.golden.observation)) - expected).max()
+        # not a number is no small error
+        if not error <= TOLERANCE:
+            raise CheckpointMismatch(
+                f"the {part.card.kind} answers its golden input differently by {error:.2g} than "
+                f"when it was saved, limit {TOLERANCE:g}; use the versions of resip_ros and torch "
+                "that made it, or train it anew"
+            )
+
+
+def _golden(part: BasePolicy | ResidualPolicy) -> Golden:
+    observation = plausible_observation(part.task)
+    output = _answer(part, observation)
+    return Golden(
+        tuple(float(value) for value in observation),
+        tuple(round(float(value), 6) for value in output),
+    )
+
+
+def _answer(part: BasePolicy | ResidualPolicy, observation: Array) -> Float32:
+    """Normalised (A,): a base's last executed action, a residual's correction of nothing."""
+    obs = observation[None]
+    if isinstance(part, BasePolicy):
+        noise = torch.Generator().manual_seed(0)
+        return part.predict_chunk(obs, noise)[0, part.action_steps - 1]
+    width = part.card.chunk_steps * part.normalizer.action_dim
+    return part.correct(obs, np.zeros((1, width), np.float32))[0, : part.normalizer.action_dim]
+
+
+def main() -> int:
+    """Adds the golden input to policy folders, or renews it."""
+    from resip_ros.policy.bundle import load_policy, record_golden
+
+    parser = argparse.ArgumentParser(
+        prog="python -m resip_ros.policy.golden",
+        description="Asks saved policies and writes their answers into their cards.",
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    for folder in parser.parse_args().folders:
+        policy = load_policy(folder)
+        record_golden(folder / "base", _golden(policy.base))
+        if policy.residual is not None:
+            record_golden(folder / "residual", _golden(policy.residual))
+        sys.stdout.write(f"{folder}: recorded\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

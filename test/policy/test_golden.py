@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from resip_ros.core.errors import CheckpointMismatch
+from resip_ros.core.paths import models_dir
+from resip_ros.core.tasks import get_task
+from resip_ros.policy import golden
+from resip_ros.policy.bundle import load_policy
+from resip_ros.policy.card import parse_card
+
+SHIPPED = ("one_leg", "peg_in_hole")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_policies_answer_as_when_they_were_saved(name):
+    policy = load_policy(models_dir() / name)
+    assert policy.base.card.golden is not None
+    assert policy.residual.card.golden is not None
+    golden.check_golden(policy)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return shutil.copytree(models_dir() / "peg_in_hole", tmp_path / "policy")
+
+
+def edit(folder, change):
+    file = folder / "card.yaml"
+    card = yaml.safe_load(file.read_text())
+    change(card)
+    file.write_text(yaml.safe_dump(card))
+
+
+@pytest.mark.parametrize("kind", ["base", "residual"])
+def test_another_answer_is_refused(folder, kind):
+    def shift(card):
+        card["golden"]["output"][0] += 2 * golden.TOLERANCE
+
+    edit(folder / kind, shift)
+    with pytest.raises(CheckpointMismatch, match=f"the {kind} answers its golden input"):
+        golden.check_golden(load_policy(folder))
+
+
+def test_bundles_of_before_load_and_can_be_given_one(folder, monkeypatch, capsys):
+    for kind in ("base", "residual"):
+        edit(folder / kind, lambda card: card.pop("golden"))
+    policy = load_policy(folder)
+    assert policy.base.card.golden is None
+    golden.check_golden(policy)
+    monkeypatch.setattr(sys, "argv", ["golden", str(folder)])
+    assert golden.main() == 0
+    again = load_policy(folder)
+    assert again.base.card.golden is not None
+    assert again.base.card.weights_hash == policy.base.card.weights_hash
+    golden.check_golden(again)
+
+
+def test_an_answer_that_is_no_number_is_refused(folder):
+    policy = load_policy(folder)
+    bad = dataclasses.replace(policy.base.card.golden, output=(float("nan"),) * 10)
+    policy.base.card = dataclasses.replace(policy.base.card, golden=bad)
+    with pytest.raises(CheckpointMismatch):
+        golden.check_golden(policy)
+
+
+def test_plausible_observation_gives_finite_features():
+    for task in ("one_leg", "biman_insert"):
+        assert np.isfinite(golden.plausible_observation(get_task(task))).all()
+
+
+def test_cards_without_the_key_are_read(folder):
+    mapping = yaml.safe_load((folder / "base" / "card.yaml").read_text())
+    mapping.pop("golden", None)
+    assert parse_card(mapping).golden is None
