@@ -14,7 +14,8 @@ from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array
 from resip_ros.core.images import IMAGE_HEIGHT, IMAGE_WIDTH
 
-SOURCES = ("realsense", "uvc", "files")
+SIM = "sim"
+SOURCES = ("realsense", "uvc", "files", SIM)
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class CameraSettings:
     name: str
     """In topics and frames, for example front."""
     source: str
-    """realsense, uvc, or files (a video, or a folder of pictures)."""
+    """realsense, uvc, files (a video, or a folder of pictures), or sim: drawn as
+    ``sim.cameras`` says, of its name."""
     serial: str = ""
     """realsense, uvc: serial number; empty: the only one that is plugged in."""
     path: str = ""

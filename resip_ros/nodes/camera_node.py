@@ -19,11 +19,12 @@ from std_msgs.msg import Float64MultiArray
 from resip_ros.cameras.devices import RealSenseSource, UvcSource
 from resip_ros.cameras.files import FilesSource
 from resip_ros.cameras.pictures import JPEG_QUALITY, encode_jpeg, fit_intrinsics, fit_picture
-from resip_ros.cameras.settings import CameraSettings, load_camera_settings
+from resip_ros.cameras.settings import SIM, CameraSettings, load_camera_settings
 from resip_ros.cameras.simulated import SimSource
 from resip_ros.cameras.source import Calibration, ClockNs, Frame, PictureSource
 from resip_ros.cameras.stream import CameraStatus, CameraStream
 from resip_ros.core import messages
+from resip_ros.core.errors import ConfigError
 from resip_ros.core.paths import config_path
 from resip_ros.nodes import topics
 from resip_ros.nodes.node_main import BACKGROUND_NICE, StackNode, run_node
@@ -75,7 +76,7 @@ class CameraNode(StackNode):
         if self.parameters.config:
             self._configure_devices()
         else:
-            self._configure_simulation()
+            self._draw(self.parameters.cameras, self.parameters.rate_hz)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._was_ok: dict[str, bool] = {}
         self._reported_s = 0.0
@@ -91,20 +92,32 @@ class CameraNode(StackNode):
         def now_ns() -> int:
             return self.get_clock().now().nanoseconds
 
-        for settings in load_camera_settings(path):
+        everything = load_camera_settings(path)
+        for settings in everything:
+            if settings.source == SIM:
+                continue
             source = SOURCES[settings.source](settings, now_ns)
             size = settings.height, settings.width
             output = CameraOutput(self, source, settings.name, size, settings)
             self._add(source, [output], settings.max_silence_s, now_ns)
 
-    def _configure_simulation(self) -> None:
-        given = self.parameters
-        source = SimSource(given.task, given.cameras, given.rate_hz)
+        drawn = [settings for settings in everything if settings.source == SIM]
+        rates = {settings.rate_hz for settings in drawn}
+        if len(rates) > 1:
+            raise ConfigError(
+                f"{path}: simulated cameras have rates {sorted(rates)}; expected one"
+            )
+        if drawn:
+            self._draw(tuple(settings.name for settings in drawn), rates.pop())
+
+    def _draw(self, cameras: tuple[str, ...], rate_hz: float) -> None:
+        """Cameras of the simulated bench; one renderer draws them all."""
+        source = SimSource(self.parameters.task, cameras, rate_hz)
         outputs = [
             CameraOutput(self, source, c.name, (c.height, c.width), None)
-            for c in map(get_camera, given.cameras)
+            for c in map(get_camera, cameras)
         ]
-        self._add(source, outputs, max(SIM_SILENCE_S, 5.0 / given.rate_hz), None)
+        self._add(source, outputs, max(SIM_SILENCE_S, 5.0 / rate_hz), None)
         self.create_subscription(
             Float64MultiArray,
             topics.SIM_STATE,

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from resip_ros.cameras.settings import load_camera_settings
+from resip_ros.cameras.settings import SIM, load_camera_settings
 from resip_ros.core.errors import ConfigError
+from resip_ros.core.images import POLICY_CAMERAS
 from resip_ros.core.paths import config_path
 
 
@@ -11,6 +12,12 @@ def test_the_shipped_file_is_read():
     assert (front.name, front.source, front.rate_hz) == ("front", "realsense", 30.0)
     assert (wrist.name, wrist.height, wrist.width) == ("wrist", 240, 320)
     assert wrist.intrinsics is None
+
+
+def test_the_simulated_cameras_are_those_that_policies_see():
+    cameras = load_camera_settings(config_path("sim_cameras.yaml"))
+    assert tuple(camera.name for camera in cameras) == POLICY_CAMERAS
+    assert {camera.source for camera in cameras} == {SIM}
 
 
 def test_calibration_and_serial(tmp_path):
@@ -28,7 +35,7 @@ def test_calibration_and_serial(tmp_path):
         ("", "at least one camera"),
         ("- front", "at least one camera"),
         ("front: {}", "expected a source"),
-        ("front: {source: webcam}", "expected one of realsense, uvc, files"),
+        ("front: {source: webcam}", "expected one of realsense, uvc, files, sim"),
         ("front: {source: files}", "a video or a folder"),
         ("front: {source: uvc, fps: 30}", r"unknown keys \['fps'\]"),
         ("front: {source: uvc, serial: 0123}", "in quotes"),

@@ -136,6 +136,14 @@ def test_pictures_arrive_as_the_check_says(graph, config):
     assert found.lost == 0
 
 
+def test_simulated_cameras_have_one_rate(graph, tmp_path):
+    path = tmp_path / "cameras.yaml"
+    path.write_text("front: {source: sim, rate_hz: 10.0}\nwrist: {source: sim, rate_hz: 20.0}\n")
+    node = graph.add(CameraNode(parameter_overrides=[Parameter("camera.config", value=str(path))]))
+    with pytest.raises(ConfigError, match=r"rates \[10.0, 20.0\]; expected one"):
+        node.configure()
+
+
 def test_wrong_files_are_named(graph, tmp_path):
     node = graph.add(
         CameraNode(parameter_overrides=[Parameter("camera.config", value="none.yaml")])

@@ -36,12 +36,16 @@ CAMERA_PERIOD_MS = 80
 class CameraBench(Bench):
     """The bench with moving parts before the simulated cameras, and a policy that sees them."""
 
-    def __init__(self, graph):
+    def __init__(self, graph, tmp_path):
         super().__init__(graph)
         self.model = build_scene(TASK.name, load_control_config()).compile()
         make = self.node.create_publisher
         self.states = make(Float64MultiArray, topics.SIM_STATE, topics.stream_qos())
-        parameters = {"task": TASK.name, "cameras": POLICY_CAMERAS, "rate_hz": 12.5}
+        config = tmp_path.parent / f"{tmp_path.name}_cameras.yaml"
+        config.write_text(
+            "".join(f"{n}: {{source: sim, rate_hz: 12.5}}\n" for n in POLICY_CAMERAS)
+        )
+        parameters = {"task": TASK.name, "camera.config": str(config)}
         camera = CameraNode(
             parameter_overrides=[Parameter(n, value=v) for n, v in parameters.items()]
         )
@@ -67,12 +71,28 @@ class CameraBench(Bench):
         for _ in range(ms // 10):
             super().run(10)
             if self.now_ns // MS % CAMERA_PERIOD_MS == 0:
-                qpos = self.model.qpos0.copy()
-                qpos[:7] = self.q
-                qpos[9:] += self.rng.normal(0, 0.02, len(qpos) - 9)
-                values = [self.now_ns / 1e9, *qpos, 0.7, 0.0, 0.015]
-                self.states.publish(Float64MultiArray(data=values))
+                self.move()
                 self.graph.spin_until(self.has_seen)
+
+    def warm_up(self, recorder):
+        """Until everybody is connected, which the publisher alone cannot tell."""
+        wanted = [layout.image(name) for name in POLICY_CAMERAS]
+
+        def is_connected():
+            self.move()
+            super(CameraBench, self).run(CAMERA_PERIOD_MS)
+            eyes = [eye.latest_ns is not None for eye in self.eyes.values()]
+            return all(eyes) and all(recorder.received[topic] for topic in wanted)
+
+        self.now_ns -= self.now_ns % (CAMERA_PERIOD_MS * MS)
+        self.graph.spin_until(is_connected)
+
+    def move(self):
+        qpos = self.model.qpos0.copy()
+        qpos[:7] = self.q
+        qpos[9:] += self.rng.normal(0, 0.02, len(qpos) - 9)
+        values = [self.now_ns / 1e9, *qpos, 0.7, 0.0, 0.015]
+        self.states.publish(Float64MultiArray(data=values))
 
     def has_seen(self):
         return all(eye.latest_ns == self.now_ns for eye in self.eyes.values())
@@ -87,7 +107,7 @@ def recorded(graph, tmp_path):
         pytest.skip(str(error))
     recorder = graph.add(RecorderNode(parameter_overrides=overrides(tmp_path)))
     recorder.begin()
-    bench = CameraBench(graph)
+    bench = CameraBench(graph, tmp_path)
     bench.wait_for_discovery(recorder)
     raw = {name: layout.image(name) for name in POLICY_CAMERAS}
 
@@ -97,12 +117,16 @@ def recorded(graph, tmp_path):
 
     graph.spin_until(listens)
     graph.spin_until(bench.states.get_subscription_count)
+    bench.warm_up(recorder)
+    before = recorder.received.copy()
     bench.run(350)
     bench.seen.clear(), bench.sent.clear()
     bench.event(events.STARTED)
     bench.run(500)
-    graph.spin_until(lambda: all(recorder.received[t] >= 10 for t in raw.values()))
-    graph.spin_until(lambda: recorder.received[layout.JOINT_STATES] == 85)
+    graph.spin_until(lambda: all(recorder.received[t] >= before[t] + 10 for t in raw.values()))
+    graph.spin_until(
+        lambda: recorder.received[layout.JOINT_STATES] == before[layout.JOINT_STATES] + 85
+    )
     bench.event(events.STOPPED)
     graph.spin_until(lambda: bags_in(tmp_path) and recorder._recorder.episode is None)
     graph.spin_until(lambda: load_episode(bags_in(tmp_path)[0]).state == sidecar.SAVED)
