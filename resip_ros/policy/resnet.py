@@ -133,7 +133,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             # weights_only: nothing but tensors is ever unpickled
             found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ConfigError(f"cannot read encoder weights {path}: {error}") from error
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ConfigError(
+            f"cannot read encoder weights {path}: {reason[0][:120]}; give safetensors, or a file of "
+            "torch.save that holds tensors only"
+        ) from error
     for key in ("r3m", "state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
