@@ -135,8 +135,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ConfigError(
-            f"cannot read encoder weights {path}: {reason[0][:120]}; give safetensors, or a file of "
-            "torch.save that holds tensors only"
+            f"cannot read encoder weights {path}: {reason[0][:120]}; give safetensors, or a file "
+            "of torch.save that holds tensors only"
         ) from error
     for key in ("r3m", "state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):

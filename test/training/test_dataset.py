@@ -13,6 +13,7 @@ from training.dataset import (
     ChunkWindows,
     Demonstrations,
     build_demonstrations,
+    join_demonstrations,
     read_demonstrations,
     split_episodes,
     write_demonstrations,
@@ -46,6 +47,31 @@ def test_round_trip(path: Path, data: Demonstrations) -> None:
         np.testing.assert_array_equal(getattr(back, field.name), getattr(data, field.name))
     assert back.hash == data.hash
     np.testing.assert_array_equal(back.episode_ends, np.cumsum(LENGTHS))
+
+
+def test_scenes_are_kept_and_part_of_no_hash(tmp_path: Path, data: Demonstrations) -> None:
+    states = np.arange(3.0 * len(data.action), dtype=np.float32).reshape(-1, 3)
+    seen = dataclasses.replace(data, sim_state=states)
+    write_demonstrations(tmp_path / "a.zarr", seen)
+    read = read_demonstrations(tmp_path / "a.zarr", data.task)
+    assert read.sim_state is not None
+    np.testing.assert_array_equal(read.sim_state, states)
+    assert read.hash == data.hash
+    with pytest.raises(DataError, match="sim_state has shape"):
+        dataclasses.replace(data, sim_state=states[1:])
+
+
+def test_joined_datasets_count_through(data: Demonstrations) -> None:
+    both = join_demonstrations([data, data])
+    count = len(data.action)
+    assert both.num_episodes == 2 * data.num_episodes
+    np.testing.assert_array_equal(
+        both.episode_ends[data.num_episodes :], data.episode_ends + count
+    )
+    np.testing.assert_array_equal(both.action[count:], data.action)
+    assert join_demonstrations([data]) is data
+    rows = both.rows(np.array([data.num_episodes]))
+    np.testing.assert_array_equal(rows, count + data.rows(np.array([0])))
 
 
 def test_two_arms_at_another_rate(tmp_path: Path) -> None:

@@ -99,3 +99,43 @@ def test_the_first_plan_after_a_restart_starts_in_full(policy, obs):
 def test_a_delay_beyond_the_plan_is_refused(policy, delay):
     with pytest.raises(ConfigError, match="plan delay"):
         PolicyRollout(policy, 3, seed=4, plan_delay=delay)
+
+
+class Seeing:
+    """Stands in for a student: notes what it is given and plans zeros."""
+
+    images = ("front",)
+    action_steps, horizon = 8, 8
+
+    def __init__(self) -> None:
+        self.given: list[tuple[tuple[int, ...], list[int]]] = []
+
+
+def test_a_student_gets_proprioception_and_the_pictures_of_the_slots_that_plan(policy, obs):
+    base = Seeing()
+    given = base.given
+
+    class Student:
+        base, decides_per_chunk = None, False
+        normalizer = policy.normalizer
+
+        def plan(self, seen, generator, images):
+            given.append((seen.shape, images["front"].tolist()))
+            return np.zeros((len(seen), 8, 10), np.float32)
+
+        def correct(self, obs, base):
+            return np.zeros_like(base)
+
+        def compute_action(self, base, correction):
+            return policy.compute_action(base, correction)
+
+    student = Student()
+    student.base = base
+    rollout = PolicyRollout(student, 3, 0, look=lambda ids: {"front": ids * 10})
+    rollout.act(obs, np.arange(3))
+    for _ in range(3):
+        rollout.act(obs, np.arange(3))
+    rollout.restart(np.array([2]))
+    rollout.act(obs[1:], np.array([1, 2]))
+    dim = policy.normalizer.obs_dim
+    assert given == [((3, dim), [0, 10, 20]), ((1, dim), [20])]
