@@ -152,14 +152,19 @@ def _rewrite_card(directory: Path, card: Card) -> None:
         raise _write_failed(directory, error) from error
 
 
-def load_base(directory: Path, device: str = "cpu") -> BasePolicy:
-    """Load a base bundle.
+def load_base(directory: Path, device: str = "cpu", *, images: bool = False) -> BasePolicy:
+    """Load a base bundle; that of a student only where there are images to give it.
 
     Raises:
         CheckpointMismatch: with the reason, if anything about it is not as its card says or not
             as this version needs it.
     """
     card, tensors = _read_bundle(directory, BaseCard)
+    if isinstance(card, StudentCard) and not images:
+        raise CheckpointMismatch(
+            f"{directory} is a student and needs pictures of {', '.join(card.images)}; here a "
+            "policy sees the parts' poses: give the policy that taught it"
+        )
     ranges = {}
     for field in dataclasses.fields(Normalizer):
         tensor = tensors.pop(_NORMALIZER + field.name, None)
@@ -280,32 +285,20 @@ def load_policy(directory: Path, device: str = "cpu", *, images: bool = False) -
                 f"{directory} is a {card.kind} and needs its base; give the policy folder that "
                 f"holds base/ and {card.kind}/"
             )
-        base = load_base(directory, device)
-        _check_sight(directory, base, images)
-        return AssemblyPolicy(base)
+        return AssemblyPolicy(load_base(directory, device, images=images))
     if not (directory / "base").is_dir():
         found = ", ".join(sorted(p.name for p in directory.glob("*"))) or "nothing"
         raise CheckpointMismatch(
             f"no policy in {directory}: expected base/ or {CARD_FILE}, found {found}; "
             "train one with `python -m training.bc` or name another directory"
         )
-    base = load_base(directory / "base", device)
-    _check_sight(directory / "base", base, images)
+    base = load_base(directory / "base", device, images=images)
     residual, value = directory / "residual", directory / "value"
     return AssemblyPolicy(
         base,
         load_residual(residual, base, device) if residual.is_dir() else None,
         load_value(value, base) if value.is_dir() else None,
     )
-
-
-def _check_sight(directory: Path, base: BasePolicy, images: bool) -> None:
-    """Refuse a student where there are no pictures."""
-    if base.images and not images:
-        raise CheckpointMismatch(
-            f"{directory} is a student and needs pictures of {', '.join(base.images)}; here a "
-            "policy sees the parts' poses: give the policy that taught it"
-        )
 
 
 def _dump_card(card: Card) -> str:

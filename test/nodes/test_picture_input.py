@@ -143,7 +143,7 @@ def test_the_live_plan_is_that_of_the_dataset(graph, bench, student, tmp_path):
         group[image_array(name)][:] = np.stack([old[name], new[name]])
     group.attrs[IMAGES_ATTRIBUTE] = list(POLICY_CAMERAS)
     reader = ImageReader(tmp_path / "data", POLICY_CAMERAS, 2)
-    policy = load_base(student)
+    policy = load_base(student, images=True)
     obs = build_live_proprioception(TASK, [decode_joints(state)[1]])
     plans = []
     for row in (0, 1):

@@ -116,7 +116,7 @@ def test_the_bundle_plans_from_proprioception_and_pictures(config, synthetic):
     trainer = make_trainer(config, ALONE)
     seen = {n: prepare_images(n, p, 32) for n, p in images.items()}
     network = trainer.network
-    network.load_state_dict(load_base(config.out)._network.state_dict())
+    network.load_state_dict(load_base(config.out, images=True)._network.state_dict())
     with torch.inference_mode():
         ours = policy._see(policy.card, torch.from_numpy(policy.build_input(obs)), images)
         theirs = network.encode(trainer.train_inputs[:0].new_tensor(policy.build_input(obs)), seen)
