@@ -95,3 +95,21 @@ def test_yaml_and_table_name_only_known_parameters(entry, name):
     assert set(section) | set(entry.parameters) <= known
     assert all(spec.metadata["description"] for spec in fields(schema))
     assert set(document) <= {f"/**/{other.name}" for other in NODES}
+
+
+LIVE = {
+    "base_policy": {"policy.checkpoint", "seed"},
+    "residual_policy": {"policy.checkpoint"},
+    "franka_bridge": {"shadow"},
+    "sim_world": {"seed", "undo_s"},
+}
+
+
+@pytest.mark.parametrize("entry", NODES, ids=lambda e: e.name)
+def test_numbers_have_ranges_and_what_gives_a_node_its_shape_is_read_only(entry):
+    schema = getattr(importlib.import_module(entry.module), SCHEMAS[entry.name])
+    for spec in fields(schema):
+        if type(spec.default) in (int, float):
+            assert spec.metadata["low"] <= spec.default <= spec.metadata["high"], spec.name
+    live = {parameter_name(spec) for spec in fields(schema) if spec.metadata["live"]}
+    assert live == LIVE.get(entry.name, set())

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from resip_ros.core.errors import CheckpointMismatch, DataError
 from resip_ros.core.observation import build_part_features
 from resip_ros.core.tasks import TaskSpec
-from resip_ros.policy.bundle import load_base, save_base
+from resip_ros.policy.bundle import WEIGHTS_FILE, load_base, save_base, save_bundle
 from resip_ros.policy.card import BaseCard
 from resip_ros.policy.networks import ConditionalUNet
 from resip_ros.policy.normalizer import Normalizer
@@ -111,7 +112,11 @@ def test_bundle_keeps_the_range(
             parameter.copy_(parameter.half().float())
     policy = BasePolicy(hand_card, normalizer, hand_network, plan_range=plan_range)
     np.testing.assert_array_equal(loaded.predict_chunk(OBS), policy.predict_chunk(OBS))
-    save_base(tmp_path / "lacking", hand_card, normalizer, hand_network)
+    with pytest.raises(DataError, match="no plan range"):
+        save_base(tmp_path / "lacking", hand_card, normalizer, hand_network)
+    tensors = safetensors.torch.load_file(tmp_path / "base" / WEIGHTS_FILE)
+    lacking = {name: value for name, value in tensors.items() if "plan_range" not in name}
+    save_bundle(tmp_path / "lacking", loaded.card, lacking)
     with pytest.raises(CheckpointMismatch, match="no plan range"):
         load_base(tmp_path / "lacking")
 
