@@ -8,6 +8,7 @@ forces, reflexes, a robot clock equal to simulation time, and a tick cheap enoug
 
 from __future__ import annotations
 
+import select
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -49,6 +50,8 @@ _REPLY_TIMEOUT_S = 0.05
 """Wall time that the physics waits for the controller's answer to the last state."""
 SUCCESS_WINDOW = 100
 """Replies that the stated success rate is of (libfranka documentation)."""
+_ADMIT_EVERY = 100
+"""Ticks between two looks for a further client of the gripper."""
 _MAX_MISSED_REPLIES = 20
 """A real FR3 stops after as many missed commands in a row (libfranka documentation)."""
 
@@ -309,8 +312,25 @@ class FciServer(FrankaRobotServer):
         """Serve what clients have sent; with a pulled cable only go on holding."""
         if self.is_cut:
             self._post_process_commands()
-        else:
-            super().process_commands()
+            return
+        if self.ticks % _ADMIT_EVERY == 0:
+            self._admit_gripper_client()
+        super().process_commands()
+
+    def _admit_gripper_client(self) -> None:
+        """Let a new client of the gripper take the place of one whose command was stranded.
+
+        Its library serves one client until that one leaves, and a client that waits for the end
+        of a command never leaves.
+        """
+        gripper = self._FrankaRobotServer__gripper_server  # type: ignore[attr-defined]
+        if gripper is None or not gripper.tcp_connected:
+            return
+        listening = gripper._FrankaServer__server_socket
+        if select.select([listening], [], [], 0)[0]:
+            gripper.reset_state()
+            # nobody waits for the end of this motion any more
+            gripper._motion_state = type(gripper._motion_state).IDLE
 
     def send_state(self) -> None:
         """Send the state of this tick to whoever is connected."""

@@ -21,7 +21,9 @@ from resip_ros.robot.connection import RobotUnavailable, connect_bounded
 logger = logging.getLogger(__name__)
 
 _COMMAND_TIMEOUT_S = 2.0
-"""A full stroke takes below 1 s; later the connection is taken for dead."""
+"""So long after the fingers moved last the connection is taken for dead. A full stroke takes below
+1 s; a simulation on a busy machine takes longer, and its only connection must not be given up."""
+_MOVED_M = 0.0002
 _POLL_S = 0.02
 _EPSILON_M = 0.1
 """Wider than the stroke: whatever the fingers meet counts as grasped."""
@@ -182,8 +184,12 @@ class GripperWorker:
                 _EPSILON_M,
                 _EPSILON_M,
             )
-        if not future.wait(_COMMAND_TIMEOUT_S):
-            raise RobotUnavailable(f"no end of the motion within {_COMMAND_TIMEOUT_S} s")
+        moved_s, width_m = time.monotonic(), self._width_m
+        while not future.wait(_POLL_S):
+            if abs(self._width_m - width_m) > _MOVED_M:
+                moved_s, width_m = time.monotonic(), self._width_m
+            if time.monotonic() - moved_s > _COMMAND_TIMEOUT_S:
+                raise RobotUnavailable(f"no end of the motion within {_COMMAND_TIMEOUT_S} s")
         future.get()
 
     def _reconnect(self) -> None:

@@ -68,6 +68,27 @@ def test_changed_mind_is_taken_up_after_the_motion(gripper: GripperWorker) -> No
     assert state.failures == 0
 
 
+def test_a_gripper_whose_command_was_stranded_works_again(
+    gripper: GripperWorker, world: SimulatedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The robot forgets a command, as real ones do; then only a fresh connection helps."""
+    server = world._servers[0]._FrankaRobotServer__gripper_server
+    answers = type(server)._check_motion_state
+    monkeypatch.setattr(type(server), "_check_motion_state", lambda self: None)
+    gripper.command(1.0)
+    deadline = time.monotonic() + 30
+    while not gripper.state().failures:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    monkeypatch.setattr(type(server), "_check_motion_state", answers)
+    assert gripper.wait_until_idle(10.0)
+    gripper.command(-1.0)
+    assert gripper.wait_until_idle(20.0)
+    state = gripper.state()
+    assert state.failures == 1
+    assert state.width_m == pytest.approx(world.config.gripper_max_width_m, abs=2e-3)
+
+
 def test_unreachable_gripper_is_a_clear_error(
     config: ControlConfig, new_address: Callable[[], str]
 ) -> None:
