@@ -202,6 +202,7 @@ def train(arguments: argparse.Namespace) -> Path:
         "training.bc",
         *("--data", str(data), "--task", arguments.task, "--steps", str(arguments.steps)),
         *("--batch", str(arguments.batch), "--out", str(policy / "base")),
+        *("--run-dir", str(arguments.out / "bc")),
     )
     return policy
 
