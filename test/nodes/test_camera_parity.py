@@ -29,6 +29,8 @@ from training.dataset import read_demonstrations
 from .test_recorder_node import MS, TASK, Bench, bags_in, overrides
 
 pytestmark = pytest.mark.ros
+WAIT_S = 60.0
+"""Drawing takes long where many processes share a core."""
 CAMERA_PERIOD_MS = 80
 """Pictures are beside the policy's steps, as those of a real camera."""
 
@@ -72,7 +74,7 @@ class CameraBench(Bench):
             super().run(10)
             if self.now_ns // MS % CAMERA_PERIOD_MS == 0:
                 self.move()
-                self.graph.spin_until(self.has_seen)
+                self.graph.spin_until(self.has_seen, WAIT_S)
 
     def warm_up(self, recorder):
         """Until everybody is connected, which the publisher alone cannot tell."""
@@ -85,7 +87,7 @@ class CameraBench(Bench):
             return all(eyes) and all(recorder.received[topic] for topic in wanted)
 
         self.now_ns -= self.now_ns % (CAMERA_PERIOD_MS * MS)
-        self.graph.spin_until(is_connected)
+        self.graph.spin_until(is_connected, WAIT_S)
 
     def move(self):
         qpos = self.model.qpos0.copy()
@@ -115,7 +117,7 @@ def recorded(graph, tmp_path):
         recorder._look()
         return set(recorder._graph.names) >= {*raw.values(), layout.compressed_image("front")}
 
-    graph.spin_until(listens)
+    graph.spin_until(listens, WAIT_S)
     graph.spin_until(bench.states.get_subscription_count)
     bench.warm_up(recorder)
     before = recorder.received.copy()
