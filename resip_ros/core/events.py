@@ -17,6 +17,8 @@ STOPPED = "stopped"
 FAULT = "fault"
 UNDONE = "undone"
 """The simulated bench went back; the detail is the ROS time of the state it went back to, ns."""
+SHADOW = "shadow"
+"""Detail of a start in shadow mode: nothing that is commanded is carried out."""
 KINDS = (HOMED, PLACED, STARTED, SUCCEEDED, STOPPED, FAULT, UNDONE)
 
 

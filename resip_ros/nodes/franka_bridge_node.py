@@ -213,7 +213,7 @@ class FrankaBridgeNode(ManagedNode):
         for link in robots.links:
             link.arm.timing.clear()
         self._following = True
-        self._emit(events.STARTED, "shadow" if self._shadow else "")
+        self._emit(events.STARTED, events.SHADOW if self._shadow else "")
         return "following the policies" if not self._shadow else "shadow: not moving"
 
     def _stop(self) -> str:

@@ -171,6 +171,8 @@ class RecorderNode(ManagedNode):
             self._is_undone = event.kind == events.FAULT
         elif event.kind == events.STARTED:
             self._follow_start((self.get_clock().now().nanoseconds - event.stamp_ns) / NS_PER_S)
+            if event.detail == events.SHADOW and self._recorder is not None:
+                self._note_shadow(self._recorder.episode)
         elif event.kind in (events.STOPPED, events.FAULT) and self._save_timer is None:
             self._label(f"{event.kind}: {event.detail}" if event.detail else event.kind)
             self._save_timer = self.create_timer(POST_ROLL_S, self._save_late, clock=self._steady)
@@ -198,6 +200,12 @@ class RecorderNode(ManagedNode):
         if self._recorder.episode is not None and age_s > self.parameters.pre_roll_s:
             text = f"recording began {age_s:.1f} s after the episode"
             self._recorder.episode.problems.append(text)
+
+    def _note_shadow(self, episode: Episode | None) -> None:
+        """What parts do in shadow mode is not the policy's doing, and no demonstration."""
+        if episode is not None:
+            episode.problems.append("shadow mode: the arm did not carry out the actions")
+            episode.outcome, episode.success = "shadow", False
 
     def start(self) -> str:
         """Begins an episode; an earlier one that is about to be saved is saved at once.

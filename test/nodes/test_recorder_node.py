@@ -72,8 +72,8 @@ class Bench:
         messages.fill_chunk_inplace(message, chunk, JointTrajectoryPoint)
         self.actions.publish(message)
 
-    def event(self, kind):
-        text = events.EpisodeEvent(kind, self.now_ns).to_json()
+    def event(self, kind, detail=""):
+        text = events.EpisodeEvent(kind, self.now_ns, detail).to_json()
         self.events.publish(String(data=text))
         self.graph.spin_briefly()
 
@@ -192,6 +192,23 @@ def test_services_record_save_and_discard(graph, make_recorder, tmp_path):
     assert call(graph, recorder, "discard").success
     assert bags_in(tmp_path) == [bag]
     assert not call(graph, recorder, "save").success
+
+
+def test_a_shadow_episode_is_recorded_and_no_demonstration(graph, make_recorder, tmp_path):
+    bench = Bench(graph)
+    recorder = make_recorder()
+    bench.wait_for_discovery(recorder)
+    bench.run(100)
+    bench.event(events.STARTED, events.SHADOW)
+    bench.run(300)
+    bench.event(events.STOPPED)
+    graph.spin_until(lambda: bags_in(tmp_path) and recorder._recorder.episode is None)
+    graph.spin_until(lambda: load_episode(bags_in(tmp_path)[0]).state == sidecar.SAVED)
+    (bag,) = bags_in(tmp_path)
+    kept = load_episode(bag)
+    assert (kept.success, kept.outcome) == (False, "shadow")
+    assert "shadow mode" in kept.problems[0]
+    assert kept.topics["/fr3/residual_policy/action"].count >= 2, "what it would have done"
 
 
 def test_missing_streams_are_said_at_the_start(graph, make_recorder, tmp_path):
