@@ -14,6 +14,7 @@ from resip_ros.bags import commands as bag_commands
 from resip_ros.core.errors import ResipError
 from resip_ros.core.paths import models_dir
 from resip_ros.core.tasks import TASKS, get_task
+from resip_ros.nodes.arguments import natural, positive
 from resip_ros.nodes.bench import command as bench_command
 from resip_ros.nodes.faults import command as faults_command
 from resip_ros.nodes.teleop import command as teleop_command
@@ -53,10 +54,10 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="sim|IP",
         help="sim, or the robot's address; of two arms IP,IP (default sim)",
     )
-    up.add_argument("--episodes", type=_positive, default=1, metavar="N", help="default 1")
+    up.add_argument("--episodes", type=positive, default=1, metavar="N", help="default 1")
     up.add_argument(
         "--minutes",
-        type=_positive,
+        type=positive,
         metavar="M",
         help="instead: episodes for so long; memory, threads, files and latencies are watched "
         "for growth (soak.json)",
@@ -71,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     up.add_argument("--record", type=Path, metavar="DIR", help="record one bag an episode")
     up.add_argument(
-        "--seed", type=_natural, default=0, metavar="S", help="first episode's seed (default 0)"
+        "--seed", type=natural, default=0, metavar="S", help="first episode's seed (default 0)"
     )
     up.add_argument(
         "--cameras",
@@ -108,19 +109,6 @@ def _add_cameras_parser(commands: Any) -> None:
     cameras.add_argument("--compressed", action="store_true", help="the JPEG topics")
     cameras.add_argument("--sim", action="store_true", help="follow the simulated graph's clock")
     cameras.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
-
-
-def _positive(text: str) -> int:
-    value = _natural(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
-    return int(text)
 
 
 def run_up(arguments: argparse.Namespace) -> int:

@@ -21,6 +21,7 @@ from resip_ros.core.live_observation import decode_joints
 from resip_ros.core.tasks import get_task
 from resip_ros.core.teleop import OperatorTarget, TeleopLimits
 from resip_ros.nodes import topics
+from resip_ros.nodes.diagnostics import ERROR, Health
 from resip_ros.nodes.episode import MAX_AGE_NS
 from resip_ros.nodes.node_main import StackNode, run_node
 from resip_ros.nodes.parameters import declare_parameters, parameter
@@ -61,6 +62,9 @@ class TeleopNode(StackNode):
         self.device = device
         self.is_running = False
         """Whether an episode runs."""
+        self._held = False
+        self._counts = {"commands": 0, "lost": 0}
+        self._problem = ""
 
     def configure(self) -> None:
         """Opens device and topics.
@@ -77,9 +81,7 @@ class TeleopNode(StackNode):
         config = load_control_config(path)
         self._target = OperatorTarget(limits, self._task.rate_hz, config)
         self._last_tick = -1
-        self._held = False
         self._latencies_ms: list[float] = []
-        self._counts = {"commands": 0, "lost": 0}
         self._output = TeleopOutput(self, self._task.rate_hz, values.takes_over)
         latched = topics.latched_qos()
         self._reports = self.create_publisher(String, topics.EPISODE_REPORT, latched)
@@ -96,6 +98,15 @@ class TeleopNode(StackNode):
         """Gives the device back."""
         if self.device is not None:
             self.device.close()
+
+    def diagnose(self, health: Health) -> None:
+        """Who leads, and whether the device answers."""
+        health.value("device", self.parameters.device)
+        health.value("held", self._held)
+        for name, count in self._counts.items():
+            health.value(name, count)
+        if self._problem:
+            health.tell(ERROR, self._problem)
 
     def _start(self) -> None:
         assert self.device is not None
@@ -161,7 +172,9 @@ class TeleopNode(StackNode):
             self._held = reading.held
             pos, rot = forward(joints.q)
             action = self._target.command(reading, pos, rot)
+            self._problem = ""
         except ResipError as error:
+            self._problem = str(error)
             self._counts["lost"] += isinstance(error, DeviceLost)
             self.get_logger().error(f"no command: {error}", throttle_duration_sec=1.0)
             return

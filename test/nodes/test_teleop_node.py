@@ -14,6 +14,7 @@ from resip_ros.core.chunking import ActionChunk
 from resip_ros.core.kinematics import forward
 from resip_ros.core.teleop import Reading, decode_teleop
 from resip_ros.nodes import topics
+from resip_ros.nodes.diagnostics import ERROR, Health
 from resip_ros.nodes.teleop.device import DeviceLost
 from resip_ros.nodes.teleop_node import TeleopNode
 
@@ -112,7 +113,9 @@ def make(graph, hand):
         overrides = [Parameter("takes_over", value=takes_over)]
         node = graph.add(TeleopNode(hand, parameter_overrides=overrides))
         node.begin()
-        return Bridge(graph, node, takes_over)
+        bridge = Bridge(graph, node, takes_over)
+        bridge.teleop = node
+        return bridge
 
     return make
 
@@ -147,6 +150,9 @@ def test_a_device_that_is_gone_sends_nothing(make, hand):
     bridge.event(events.STOPPED)
     report = events.parse_report(bridge.reports[-1].data)
     assert report.counts == {"commands": 1, "lost": 1}
+    health = Health()
+    bridge.teleop.diagnose(health)
+    assert (health.level, health.message) == (ERROR, "it is gone")
 
 
 def test_beside_a_policy_each_take_over_begins_where_the_hand_is_and_as_it_holds(

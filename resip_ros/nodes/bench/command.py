@@ -12,6 +12,7 @@ from typing import Any
 
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.tasks import TASKS, get_task, require_one_arm
+from resip_ros.nodes.arguments import natural
 
 NAME = "bench-eval"
 HELP = """\
@@ -45,7 +46,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--grid", required=True, metavar="FILE|N", help="a grid's file, or the number of starts"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of a new grid")
+    parser.add_argument("--seed", type=natural, default=0, metavar="S", help="of a new grid")
     parser.add_argument(
         "--camera", help="that the start is drawn into (default front; in simulation overview)"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.tasks import TASKS, get_task, require_one_arm
+from resip_ros.nodes.arguments import natural, positive
 
 NAME = "teleop"
 DEVICES = ("keyboard", "joy", "gamepad", "spacemouse")
@@ -45,9 +46,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--record", type=Path, metavar="DIR", help="record one bag an episode")
     parser.add_argument(
-        "--episodes", type=int, metavar="N", help="end after N episodes (default: until q)"
+        "--episodes", type=positive, metavar="N", help="end after N episodes (default: until q)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="first episode's seed")
+    parser.add_argument(
+        "--seed", type=natural, default=0, metavar="S", help="first episode's seed"
+    )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="logs and result.json (default out/teleop/TASK)"
     )
