@@ -30,7 +30,8 @@ RUNTIME = [
     "matplotlib>=3.8,<4",
     "mcap>=1.6,<2",
     "mujoco==4.0.0",
-    "numpy>=2.0,<3",
+    # 1.26 is what Ubuntu 24.04 and so ROS 2 Jazzy and Kilted are built with
+    "numpy>=1.26,<3",
     "opencv-python-headless>=4.10,<6",
     "packaging>=23",
     "pillow>=10",

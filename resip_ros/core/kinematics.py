@@ -120,7 +120,9 @@ def torque_to_wrench(jac: Array) -> Array:
     size = _frobenius(gram)
     # so that an exactly singular matrix is no error here and goes the other way
     tiny = 1e-15 * size[..., None, None] * np.eye(6)
-    inverse = np.linalg.solve(gram + tiny, np.eye(6)).astype(np.float64, copy=False)
+    # as many axes as the matrix: numpy 1 takes fewer for vectors
+    unit = np.broadcast_to(np.eye(6), gram.shape)
+    inverse = np.linalg.solve(gram + tiny, unit).astype(np.float64, copy=False)
     wrench: Array = inverse @ jac
     singular = ~(size * _frobenius(inverse) < _WELL_CONDITIONED)
     if singular.any():
