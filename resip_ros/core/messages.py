@@ -24,6 +24,8 @@ TCP_FRAME = "fr3_hand_tcp"
 ARM_JOINTS: tuple[str, ...] = tuple(f"fr3_joint{i}" for i in range(1, 8))
 FINGER_JOINTS: tuple[str, ...] = ("fr3_finger_joint1", "fr3_finger_joint2")
 QUAT_TOLERANCE = 1e-3
+MAX_POSITION_M = 100.0
+"""A part this far away is a mistake, such as millimetres for metres."""
 
 
 def stamp_to_ns(stamp: Any) -> int:
@@ -151,7 +153,8 @@ def decode_pose(message: Any, frame: str = BASE_FRAME) -> tuple[int, Array]:
     """PoseStamped to stamp (ns) and [x y z qx qy qz qw] (7,), bit for bit as sent.
 
     Raises:
-        DataError: for another frame, values that are not finite, or no unit quaternion.
+        DataError: for another frame, values that are not finite, a place that no arm reaches, or
+            no unit quaternion.
     """
     if message.header.frame_id != frame:
         raise DataError(f"pose is in frame {message.header.frame_id!r}; expected {frame!r}")
@@ -159,6 +162,11 @@ def decode_pose(message: Any, frame: str = BASE_FRAME) -> tuple[int, Array]:
     values = np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w], dtype=np.float64)
     if not np.isfinite(values).all():
         raise DataError(f"pose holds values that are not finite: {values.tolist()}")
+    if np.abs(values[:3]).max() > MAX_POSITION_M:
+        raise DataError(
+            f"pose is at {values[:3].tolist()} m; expected within {MAX_POSITION_M:g} m of the base, "
+            "in metres"
+        )
     norm = float(np.linalg.norm(values[3:]))
     if abs(norm - 1.0) > QUAT_TOLERANCE:
         raise DataError(f"pose quaternion has norm {norm:.4f}; expected 1")

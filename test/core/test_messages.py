@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 from types import SimpleNamespace as Msg
 
 import numpy as np
@@ -116,6 +117,10 @@ def test_pose_round_trip_and_checks():
         messages.decode_pose(pose_message(values * np.nan))
     with pytest.raises(DataError, match="frame"):
         messages.decode_pose(pose_message(values), frame="tag")
+    for place, is_good in ((100.0, True), (-100.1, False)):
+        values[1] = place
+        with contextlib.nullcontext() if is_good else pytest.raises(DataError, match="in metres"):
+            messages.decode_pose(pose_message(values))
 
 
 def test_joints_are_found_by_name():
