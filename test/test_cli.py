@@ -22,15 +22,29 @@ def test_unknown_task_is_named_with_the_nearest(capsys):
     assert "did you mean 'one_leg'" in line
 
 
-def test_a_task_with_two_arms_is_told_what_goes(capsys):
-    line = fail(capsys, "up", "biman_insert")
-    assert "has 2 arms, the live graph drives one so far" in line
+@pytest.mark.parametrize(
+    "arguments", [("teleop",), ("bench-eval", "--policy", "x", "--grid", "2")], ids=lambda a: a[0]
+)
+def test_a_task_with_two_arms_is_told_what_goes(capsys, arguments):
+    command, *options = arguments
+    line = fail(capsys, command, "biman_insert", *options)
+    assert "has 2 arms, this command drives one so far" in line
     assert "training.view biman_insert" in line
+
+
+def test_a_task_without_a_policy_is_told_which_have_one(capsys):
+    assert "tasks that come with one: one_leg, peg_in_hole" in fail(capsys, "up", "lamp")
+
+
+def test_a_real_bench_wants_a_person(capsys):
+    options = ("--robot", "172.16.0.2", "--policy", "x", "--grid", "2")
+    assert "needs a person" in fail(capsys, "bench-eval", "one_leg", *options)
+    assert "needs a terminal" in fail(capsys, "teleop", "one_leg", "--robot", "172.16.0.2")
 
 
 def test_missing_policy(capsys, tmp_path):
     line = fail(capsys, "up", "one_leg", "--policy", str(tmp_path), "--out", str(tmp_path / "o"))
-    assert "card.yaml" in line
+    assert "no policy for one_leg" in line
     assert not (tmp_path / "o").exists()
 
 

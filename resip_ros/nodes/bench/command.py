@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from pathlib import Path
@@ -70,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     require_one_arm(get_task(arguments.task))
-    is_terminal = os.isatty(sys.stdin.fileno())
+    is_terminal = sys.stdin.isatty()
     if arguments.robot != "sim" and not is_terminal:
         raise ConfigError("a real bench needs a person at a terminal; start it from one")
     from rich.console import Console

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 
@@ -25,7 +24,7 @@ def open_device(name: str, node: Node) -> Device:
     Raises:
         ConfigError: it is unknown, or not there.
     """
-    keys = TerminalKeys(sys.stdin.fileno()) if os.isatty(sys.stdin.fileno()) else None
+    keys = TerminalKeys(sys.stdin.fileno()) if sys.stdin.isatty() else None
     if name == KEYBOARD:
         if keys is None:
             raise ConfigError("--device keyboard needs a terminal; start it from one")

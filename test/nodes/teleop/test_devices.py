@@ -19,6 +19,9 @@ class Input:
     def fileno(self):
         return self.fd
 
+    def isatty(self):
+        return os.isatty(self.fd)
+
 
 def test_the_keyboard_wants_a_terminal(monkeypatch):
     out, into = os.pipe()
