@@ -156,12 +156,14 @@ def main() -> int:
     )
     parser.add_argument("-n", type=int, default=100, metavar="N", help="exchanges (default 100)")
     parser.add_argument("--policy", type=Path, default=models_dir() / "one_leg")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="keep the nodes' logs there")
     arguments = parser.parse_args()
     os.environ.setdefault("ROS_DOMAIN_ID", str(DOMAIN))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            report = run(arguments.policy.resolve(), arguments.n, Path(folder), Console())
+            out = arguments.out or Path(folder)
+            report = run(arguments.policy.resolve(), arguments.n, out, Console())
         except ResipError as error:
             sys.stderr.write(f"{error}\n")
             return 1
