@@ -53,6 +53,8 @@ class PlanDelay:
         self._lengths: deque[float] = deque(maxlen=WINDOW)
         self._to_skip = WARM_UP
         self.steps = max(fixed, 0)
+        self.slow = 0.0
+        """95th percentile of the last lengths, steps; 0 before there are enough."""
 
     def restart(self, rehearsed: float | None = None) -> None:
         """Forgets the lengths, as for another policy.
@@ -74,9 +76,9 @@ class PlanDelay:
         self._lengths.append(length)
         if len(self._lengths) < MIN_SAMPLES:
             return
-        slow = float(np.percentile(self._lengths, 95))
-        down = min(needed_delay(slow / RETURN_SHARE), self.steps)
-        self._choose(max(needed_delay(slow), down))
+        self.slow = float(np.percentile(self._lengths, 95))
+        down = min(needed_delay(self.slow / RETURN_SHARE), self.steps)
+        self._choose(max(needed_delay(self.slow), down))
 
     def _choose(self, steps: int) -> None:
         if self._fixed == AUTOMATIC:
