@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import itertools
 
 import pytest
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
@@ -159,3 +161,42 @@ def test_every_transition_in_every_state(graph, rng):
     hooks = [call for call in node.calls if call in ("activate", "deactivate")]
     assert len(hooks) > 10
     assert all(a != b for a, b in itertools.pairwise(hooks))
+
+
+@pytest.mark.parametrize("state", ["unconfigured", "inactive", "active"])
+def test_shutdown_frees_everything_from_any_state(graph, state):
+    node = graph.add(Noting(autostart=False))
+    before = node.count()
+    if state != "unconfigured":
+        node.trigger_configure()
+    if state == "active":
+        node.trigger_activate()
+    assert node.trigger_shutdown() == SUCCESS
+    assert not node.is_active
+    assert node.count() == before
+    assert node.calls.count("deactivate") == (state == "active")
+    node.end()
+    assert node.calls.count("close") == (state != "unconfigured")
+
+
+def test_the_executor_of_the_processes_bears_it(graph):
+    """Entities come and go while it spins, from a callback of its own."""
+    node = Noting(autostart=False)
+    executor = EventsExecutor()
+    executor.add_node(node)
+    manager = Manager(dataclasses.replace(graph, executor=executor))
+    try:
+        for transition in [1, 3, 4, 2] * 10:
+            assert manager.change(transition), transition
+            if transition == Transition.TRANSITION_ACTIVATE:
+                node.calls.clear()
+                node.publisher.publish(String(data="heard"))
+                manager.graph.spin_until(lambda: "heard" in node.calls)
+    finally:
+        for each in (node, manager.node):
+            executor.remove_node(each)
+        executor.shutdown(timeout_sec=1.0)
+        graph.nodes.clear()
+        node.end()
+        node.destroy_node()
+        manager.node.destroy_node()
