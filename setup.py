@@ -52,6 +52,7 @@ TRAIN = [
 GPU = ["mujoco-warp==4.0.0", "warp-lang==1.19.0"]
 SCAN = ["coacd>=1.0.14,<2", "manifold3d>=3.5,<4", "trimesh>=5.2,<6"]
 REALSENSE = ["pyrealsense2>=2.55,<3"]
+LEROBOT = ["pyarrow>=17"]
 WANDB = ["wandb>=0.18,<1"]
 ROS_WHEELS = [
     "ros-kilted-rclpy[fastrtps]==9.1.2",
@@ -100,6 +101,7 @@ setup(
     install_requires=RUNTIME,
     extras_require={
         "gpu": GPU,
+        "lerobot": LEROBOT,
         "realsense": REALSENSE,
         "wandb": WANDB,
         "scan": SCAN,
@@ -107,7 +109,7 @@ setup(
         "train": TRAIN,
         "teleop": TELEOP,
         "test": TEST,
-        "dev": [*TRAIN, *SCAN, *TEST, *CHECK],
+        "dev": [*TRAIN, *SCAN, *LEROBOT, *TEST, *CHECK],
     },
     zip_safe=False,
     maintainer="resip_ros maintainers",

@@ -121,6 +121,7 @@ COVERED_BY = {
     "training/curriculum.py": "test/training/test_residual_env.py",
     "training/presets.py": "test/training/test_bc.py",
     "training/provenance.py": "test/training/test_bc.py",
+    "training/lerobot_format.py": "test/training/test_lerobot.py",
     "training/residual_checkpoint.py": "test/training/test_residual.py",
     "training/residual_report.py": "test/training/test_residual_env.py",
     "training/residual_method.py": "test/training/test_residual.py",
@@ -270,7 +271,7 @@ def test_imports_follow_the_arrows(path: str) -> None:
 
 @pytest.mark.parametrize("path", SOURCES)
 def test_imports_are_declared(path: str) -> None:
-    extras = ["train", "gpu"] if path.startswith("training") else ["realsense", "teleop"]
+    extras = ["train", "gpu", "lerobot"] if path.startswith("training") else ["realsense", "teleop"]
     declared = declared_distributions(*extras)
     assert undeclared_imports(path, (ROOT / path).read_text(), declared) == []
 
