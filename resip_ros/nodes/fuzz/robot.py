@@ -219,11 +219,22 @@ def _abuse(bench: Bench, n: int, rng: Rng) -> Outcome:
         if not bench.bridge.is_active and moved > REST_RAD_S:
             outcome.fail(f"an arm that nobody may lead moved at {moved:.2f} rad/s")
     outcome.notes.append(f"~/start refused {refusals} times")
-    if bench.bridge.is_active:
-        bench.trigger("stop")
-    bench.pass_time(2.0)
+    _shut_down_in_motion(bench)
+    outcome.count += 1
     bench.judge(outcome)
     return outcome
+
+
+def _shut_down_in_motion(bench: Bench) -> None:
+    """From active, while the arm is led; afterwards the simulated robot holds by itself."""
+    for trigger in (bench.bridge.trigger_configure, bench.bridge.trigger_activate):
+        trigger()
+    bench.trigger("start")
+    for _ in range(10):
+        bench.actions.publish(bench.good_action())
+        bench.pass_time(0.1)
+    bench.bridge.trigger_shutdown()
+    bench.pass_time(2.0)
 
 
 def _cycle(bench: Bench, n: int) -> Outcome:
