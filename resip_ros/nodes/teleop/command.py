@@ -70,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from resip_ros.nodes.running import ask_for_clear_way
+    from resip_ros.nodes.teleop.devices import open_device
     from resip_ros.nodes.teleop.person import Person
     from resip_ros.nodes.teleop.session import SessionOptions, run_session
 
@@ -82,10 +83,17 @@ def run(arguments: argparse.Namespace) -> int:
         episodes=arguments.episodes,
         seed=arguments.seed,
     )
+    name = arguments.device
     if options.robot != "sim":
         ask_for_clear_way()
     console = Console(highlight=False, soft_wrap=True)
-    result = run_session(options, lambda graph: Person(graph, arguments.device), console)
+    # before any process is started; the joy topic wants a node
+    device = None if name == "joy" else open_device(name, None)
+    try:
+        result = run_session(options, lambda graph: Person(graph, name, device), console)
+    finally:
+        if device is not None:
+            device.close()
     document = result.to_dict()
     console.print(
         f"{len(result.run.episodes)} episodes, {result.discarded} discarded; press to command ms "

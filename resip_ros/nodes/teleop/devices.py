@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 
 from rclpy.node import Node
 
@@ -18,22 +17,28 @@ from resip_ros.nodes.teleop.terminal_keys import TerminalKeys
 KEYBOARD, JOY, GAMEPAD, SPACEMOUSE = DEVICES = ("keyboard", "joy", "gamepad", "spacemouse")
 
 
-def open_device(name: str, node: Node) -> Device:
+def open_device(name: str, node: Node | None) -> Device:
     """The device that was asked for; session keys come from the terminal where there is one.
+
+    Args:
+        name: One of DEVICES.
+        node: Subscribes to the joy topic; the other devices do without.
 
     Raises:
         ConfigError: it is unknown, or not there.
     """
+    if name not in DEVICES or (name == JOY and node is None):
+        raise ConfigError(f"device {name!r} is unknown; expected one of {', '.join(DEVICES)}")
     keys = TerminalKeys(sys.stdin.fileno()) if sys.stdin.isatty() else None
     if name == KEYBOARD:
         if keys is None:
             raise ConfigError("--device keyboard needs a terminal; start it from one")
         return KeyboardDevice(keys)
-    makers: dict[str, Callable[[], Device]] = {
-        JOY: lambda: JoyDevice(node, keys),
-        GAMEPAD: lambda: GamepadDevice(keys),
-        SPACEMOUSE: lambda: SpaceMouseDevice(keys),
-    }
-    if name not in makers:
-        raise ConfigError(f"device {name!r} is unknown; expected one of {', '.join(DEVICES)}")
-    return makers[name]()
+    if name == JOY and node is not None:
+        return JoyDevice(node, keys)
+    try:
+        return GamepadDevice(keys) if name == GAMEPAD else SpaceMouseDevice(keys)
+    except ConfigError:
+        if keys is not None:
+            keys.close()
+        raise

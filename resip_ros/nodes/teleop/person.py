@@ -16,12 +16,13 @@ class Person:
 
     is_person = True
 
-    def __init__(self, graph: Graph, device: str) -> None:
+    def __init__(self, graph: Graph, device: str, opened: Device | None = None) -> None:
         """Opens the device.
 
         Args:
             graph: The graph that runs; with a policy the person takes over from it.
             device: Its name.
+            opened: The device, where it is open already.
 
         Raises:
             ConfigError: when it is not there.
@@ -33,7 +34,8 @@ class Person:
             "takes_over": bool(graph.policy),
         }
         self._node = TeleopNode(
-            parameter_overrides=[Parameter(name, value=value) for name, value in values.items()]
+            opened,
+            parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
         )
         try:
             self._node.begin()

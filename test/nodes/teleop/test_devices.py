@@ -2,6 +2,7 @@
 import os
 import pty
 import sys
+import termios
 
 import pytest
 
@@ -42,6 +43,24 @@ def test_the_keyboard_gives_the_terminal_back(monkeypatch):
     device.close()
     os.close(ours)
     os.close(theirs)
+
+
+def test_a_device_that_is_not_there_leaves_the_terminal_as_it_was(monkeypatch):
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    monkeypatch.setattr(sys, "stdin", Input(theirs))
+    monkeypatch.setattr(devices, "GamepadDevice", missing)
+    monkeypatch.setattr(devices, "SpaceMouseDevice", missing)
+    for name in ("gamepad", "spacemouse"):
+        with pytest.raises(ConfigError, match="not there"):
+            open_device(name, None)
+        assert termios.tcgetattr(theirs) == before
+    os.close(ours)
+    os.close(theirs)
+
+
+def missing(keys):
+    raise ConfigError("it is not there")
 
 
 def test_the_command_line_offers_every_device():
