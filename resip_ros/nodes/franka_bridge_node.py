@@ -140,7 +140,7 @@ class FrankaBridgeNode(ManagedNode):
         robots = self._require_robots()
         health.value("robot", self.parameters.robot_address)
         for arm, link, states in zip(self._task.arms, robots.links, self._states, strict=True):
-            assess_robot(health, link, states, arm.name)
+            assess_robot(health, link, states, arm.name, self._is_sim)
         health.value("following", self._following)
         health.value("shadow", self._shadow)
         if self._last_fault and robots.phase is not Phase.FAULT:

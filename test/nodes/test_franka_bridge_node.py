@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bridge on a robot that only keeps a record of what it is told."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -16,7 +18,9 @@ from resip_ros.core.chunking import ActionChunk
 from resip_ros.core.config import load_control_config
 from resip_ros.core.kinematics import forward
 from resip_ros.nodes import topics
+from resip_ros.nodes.diagnostics import ERROR, OK, WARN, Health
 from resip_ros.nodes.franka_bridge_node import FrankaBridgeNode
+from resip_ros.nodes.robot_health import assess_robot
 from resip_ros.robot import link as module
 from resip_ros.robot.arm_state import ArmState, Fault, Phase
 from resip_ros.robot.connection import FaultKind
@@ -241,3 +245,26 @@ def test_a_fault_of_one_arm_holds_the_other_and_is_told(graph, calls, monkeypatc
     assert "cartesian_reflex; call ~/recover" in policy.told[-1].detail
     assert arms[0].calls[-1] == "hold"
     assert bridge.get_publishers_info_by_topic("/fr3/right/joint_states")
+
+
+@pytest.mark.parametrize(
+    ("is_sim", "share", "level"),
+    [
+        (False, 0.98, OK),
+        (False, 0.97, WARN),
+        (False, 0.89, ERROR),
+        (True, 0.1, OK),
+    ],
+)
+def test_missed_commands_are_judged_on_a_real_robot(graph, bridge, is_sim, share, level):
+    link, states = bridge._robots.links[0], bridge._states[0]
+    graph.spin_until(lambda: states.rate.hz is not None)
+    bridge._closing.set()
+    for thread in bridge._threads:
+        thread.join()
+    states.newest = dataclasses.replace(states.newest, success_rate=share)
+    health = Health()
+    assess_robot(health, link, states, is_sim=is_sim)
+    judged = [told for told in health.told if "in time" in told[1]]
+    assert (judged[0][0] if judged else OK) == level
+    assert health.values["control commands in time, share"] == f"{share:.4g}"
