@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures of bags to datasets; that they equal what a policy sees live is in
-``test/nodes/test_camera_parity.py``."""
+``test/nodes/test_camera_node.py``."""
 
 import json
 
