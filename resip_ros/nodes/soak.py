@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from resip_ros.core.results import RunResult, write_json_atomically
@@ -20,12 +21,12 @@ from resip_ros.core.trend import fit_trend
 SAMPLE_S = 5.0
 SOAK_FILE = "soak.json"
 ITSELF = "resip_up"
-LIMITS = {"rss_mb": 5.0, "threads": 1.0, "files": 1.0, "cpu_percent": 5.0}
+LIMITS = {"memory_mb": 5.0, "threads": 1.0, "files": 1.0, "cpu_percent": 5.0}
 """Growth in an hour that would matter in a working day."""
 LATENCY_LIMIT_MS = 1.0
 """The same for the median latencies of an episode."""
 LATENCIES = ("chunk_latency_ms", "action_latency_ms", "tick_latency_ms")
-_PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
+_KB = 1024 / 1e6
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -33,8 +34,11 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 class Usage:
     """What a process uses."""
 
-    rss_mb: float
-    """Memory that is resident, MB."""
+    memory_mb: float
+    """Resident memory of its own, MB: what a leak adds to. Not the segments that it shares with
+    other nodes, whose pages fill up until each was used once."""
+    shared_mb: float
+    """Resident memory that is shared, MB."""
     threads: int
     files: int
     """Open file descriptors."""
@@ -47,12 +51,15 @@ def read_usage(pid: int) -> Usage | None:
     try:
         # fields after the name, which is in brackets and may hold spaces: proc(5)
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        status = Path(f"/proc/{pid}/status").read_text()
         files = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+        own, shared = (
+            int(status.partition(name)[2].split()[0]) * _KB for name in ("RssAnon:", "RssShmem:")
+        )
     except (OSError, IndexError):
         return None
     cpu_s = (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
-    return Usage(resident * _PAGE_MB, int(fields[17]), files, cpu_s)
+    return Usage(own, shared, int(fields[17]), files, cpu_s)
 
 
 def find_nodes() -> dict[str, int]:
@@ -195,16 +202,16 @@ def _make_table(document: dict[str, Any]) -> Table:
     title = (
         f"growth in an hour, over {document['minutes']:g} min and {document['episodes']} episodes"
     )
-    table = Table(title=title, title_justify="left")
-    for name in ("process", "what", "first", "last", "per hour", "95 %", "verdict"):
-        table.add_column(name)
-    groups = {**document["processes"], "latency p50": document["latencies"]}
+    table = Table(title=title, title_justify="left", box=SIMPLE)
+    for name in ("process", "what", "first", "last", "an hour", "95 %", "verdict"):
+        table.add_column(name, no_wrap=True)
+    groups = {**document["processes"], "p50": document["latencies"]}
     for group, lines in groups.items():
         for what, line in lines.items():
             if "ci95" not in line:
                 table.add_row(group, what, "", "", "", "", line["verdict"])
                 continue
-            interval = "{:.2f} to {:.2f}".format(*line["ci95"])
-            numbers = [f"{line[key]:.2f}" for key in ("first", "last", "per_hour")]
+            interval = "{:.1f} to {:.1f}".format(*line["ci95"])
+            numbers = [f"{line[key]:.1f}" for key in ("first", "last", "per_hour")]
             table.add_row(group, what, *numbers, interval, line["verdict"])
     return table

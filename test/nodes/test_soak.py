@@ -2,6 +2,7 @@
 """A run by the minute: what is watched and judged; a run by episodes is left alone."""
 
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -37,12 +38,25 @@ def test_a_run_by_episodes_watches_nothing(tmp_path):
 
 def test_usage_of_this_process_is_plausible():
     usage = read_usage(os.getpid())
-    assert 10 < usage.rss_mb < 20_000
+    assert 5 < usage.memory_mb < 20_000
+    assert usage.shared_mb >= 0
     assert usage.threads >= 1
     assert usage.cpu_s > 0
     with Path(os.devnull).open() as one, Path(os.devnull).open() as two:
         assert one.fileno() != two.fileno()
         assert read_usage(os.getpid()).files == usage.files + 2
+
+
+def test_memory_is_that_of_the_process_alone():
+    before = read_usage(os.getpid())
+    with mmap.mmap(-1, 40_000_000) as shared:
+        shared.write(b"x" * 40_000_000)
+        during = read_usage(os.getpid())
+    own = b"x" * 40_000_000
+    after = read_usage(os.getpid())
+    assert during.shared_mb > before.shared_mb + 35
+    assert after.memory_mb > before.memory_mb + 35
+    assert len(own) == 40_000_000
 
 
 def test_a_process_that_has_ended_has_no_usage():
@@ -79,9 +93,9 @@ def test_a_node_that_leaks_is_told_from_one_that_does_not(tmp_path, monkeypatch)
     table = run.write(tmp_path)
     document = json.loads((tmp_path / soak.SOAK_FILE).read_text())
     leaky, calm = document["processes"]["leaky"], document["processes"]["calm"]
-    assert leaky["rss_mb"]["verdict"] == "grows"
-    assert leaky["rss_mb"]["ci95"][0] > 1000.0
-    assert calm["rss_mb"]["verdict"] == "steady"
+    assert leaky["memory_mb"]["verdict"] == "grows"
+    assert leaky["memory_mb"]["ci95"][0] > 1000.0
+    assert calm["memory_mb"]["verdict"] == "steady"
     assert calm["threads"]["per_hour"] == calm["files"]["per_hour"] == 0.0
     assert document["latencies"]["chunk_latency_ms"]["verdict"] == "grows"
     assert document["latencies"]["action_latency_ms"]["verdict"] == "too short"
