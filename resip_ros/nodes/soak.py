@@ -202,16 +202,17 @@ def _make_table(document: dict[str, Any]) -> Table:
     title = (
         f"growth in an hour, over {document['minutes']:g} min and {document['episodes']} episodes"
     )
-    table = Table(title=title, title_justify="left", box=SIMPLE)
+    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
     for name in ("process", "what", "first", "last", "an hour", "95 %", "verdict"):
         table.add_column(name, no_wrap=True)
-    groups = {**document["processes"], "p50": document["latencies"]}
+    groups = {**document["processes"], "p50, ms": document["latencies"]}
     for group, lines in groups.items():
         for what, line in lines.items():
+            name = what.removesuffix("_latency_ms")
             if "ci95" not in line:
-                table.add_row(group, what, "", "", "", "", line["verdict"])
+                table.add_row(group, name, "", "", "", "", line["verdict"])
                 continue
             interval = "{:.1f} to {:.1f}".format(*line["ci95"])
             numbers = [f"{line[key]:.1f}" for key in ("first", "last", "per_hour")]
-            table.add_row(group, what, *numbers, interval, line["verdict"])
+            table.add_row(group, name, *numbers, interval, line["verdict"])
     return table
