@@ -203,16 +203,16 @@ def _make_table(document: dict[str, Any]) -> Table:
         f"growth in an hour, over {document['minutes']:g} min and {document['episodes']} episodes"
     )
     table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
-    for name in ("process", "what", "first", "last", "an hour", "95 %", "verdict"):
+    for name in ("process", "what", "first", "last", "an hour (95 %)", "verdict"):
         table.add_column(name, no_wrap=True)
     groups = {**document["processes"], "p50, ms": document["latencies"]}
     for group, lines in groups.items():
         for what, line in lines.items():
             name = what.removesuffix("_latency_ms")
             if "ci95" not in line:
-                table.add_row(group, name, "", "", "", "", line["verdict"])
+                table.add_row(group, name, "", "", "", line["verdict"])
                 continue
-            interval = "{:.1f} to {:.1f}".format(*line["ci95"])
-            numbers = [f"{line[key]:.1f}" for key in ("first", "last", "per_hour")]
+            numbers = [f"{line['first']:.1f}", f"{line['last']:.1f}"]
+            interval = f"{line['per_hour']:+.1f} ± {line['ci95'][1] - line['per_hour']:.1f}"
             table.add_row(group, name, *numbers, interval, line["verdict"])
     return table
