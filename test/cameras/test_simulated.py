@@ -3,11 +3,9 @@ import numpy as np
 import pytest
 
 from resip_ros.cameras.simulated import SimSource, stamp_of
-from resip_ros.core.config import load_control_config
 from resip_ros.core.errors import ConfigError
 from resip_ros.sim.gl import NoRenderingError
 from resip_ros.sim.render import Renderer
-from resip_ros.sim.scene import build_scene
 
 
 def state_at(time_s, model):
@@ -16,17 +14,22 @@ def state_at(time_s, model):
 
 
 def test_it_draws_the_first_state_of_each_period_as_the_renderer_does():
-    source = SimSource("peg_in_hole", ("front", "wrist"), 10.0)
     try:
-        source.open()
+        renderer = Renderer("peg_in_hole")
     except NoRenderingError as error:
         pytest.skip(str(error))
-    model = build_scene("peg_in_hole", load_control_config()).compile()
+    model = renderer.model
+    drawn = renderer.render_policy(model.qpos0, np.array([[0.7, 0.0, 0.015]]))
+    renderer.close()
+    source = SimSource("peg_in_hole", ("front", "wrist"), 10.0)
+    source.open()
     for time_s in (0.38, 0.4, 0.42):
         source.push(state_at(time_s, model))
     frames = source.read()
     assert [frame.camera for frame in frames] == ["front", "wrist"]
     assert [frame.stamp_ns for frame in frames] == [400_000_000] * 2
+    for frame in frames:
+        np.testing.assert_array_equal(frame.picture, drawn[frame.camera])
     # of the same period: not drawn
     source.push(state_at(0.44, model))
     source.push(state_at(0.5, model))
@@ -35,10 +38,6 @@ def test_it_draws_the_first_state_of_each_period_as_the_renderer_does():
     assert lens is not None
     assert lens.matrix[0, 2] == 159.5
     source.close()
-    with Renderer("peg_in_hole") as renderer:
-        drawn = renderer.render_policy(model.qpos0, np.array([[0.7, 0.0, 0.015]]))
-    for frame in frames:
-        np.testing.assert_array_equal(frame.picture, drawn[frame.camera])
 
 
 def test_stamps_are_whole_milliseconds():
