@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from resip_ros.core.geometry import Array
+from resip_ros.core.live_observation import JointReading, build_live_observation
 from training.env import AssemblyEnv, StepResult
 
 
@@ -85,3 +86,19 @@ def test_success_is_judged_by_the_last_poses(two_arms):
     two_arms.reset(None, state)
     result = two_arms.step(two_arms.hold_action())
     assert (result.success[0], result.reward[0]) == (False, 0.0)
+
+
+def test_the_live_graph_observes_what_the_environment_does(two_arms):
+    """To the last bit, from the joints of both arms and the poses of the parts."""
+    two_arms.reset(None, two_arms.initial_states([0]))
+    action = two_arms.hold_action()
+    action[0, [0, 11]] += 0.01
+    for _ in range(5):
+        obs = two_arms.step(action).obs[0]
+    where, qpos, qvel = two_arms._arms, two_arms._qpos[0], two_arms._qvel[0]
+    joints = [
+        JointReading(qpos[where.qpos[i]], qvel[where.dof[i]], qpos[where.fingers[i]].sum())
+        for i in range(2)
+    ]
+    poses = {name: pose[0] for name, pose in two_arms._poses().items()}
+    np.testing.assert_array_equal(build_live_observation(two_arms.task, joints, poses), obs)
