@@ -61,6 +61,7 @@ OPTIONAL = {
     "mujoco_warp": "mujoco-warp",
     "warp": "warp-lang",
     "pyrealsense2": "pyrealsense2",
+    "wandb": "wandb",
     "pyspacemouse": "pyspacemouse",
 }
 EXTERNAL_FORBIDDEN = {
@@ -271,7 +272,8 @@ def test_imports_follow_the_arrows(path: str) -> None:
 
 @pytest.mark.parametrize("path", SOURCES)
 def test_imports_are_declared(path: str) -> None:
-    extras = ["train", "gpu", "lerobot"] if path.startswith("training") else ["realsense", "teleop"]
+    offline = path.startswith("training")
+    extras = ["train", "gpu", "lerobot", "wandb"] if offline else ["realsense", "teleop"]
     declared = declared_distributions(*extras)
     assert undeclared_imports(path, (ROOT / path).read_text(), declared) == []
 

@@ -150,9 +150,7 @@ class RunHistory:
         """See ``Board`` for the arguments."""
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "history.jsonl"
-        self._board = Board(
-            folder / "tensorboard", wandb_project=wandb_project, settings=settings
-        )
+        self._board = Board(folder / "tensorboard", wandb_project=wandb_project, settings=settings)
 
     def write(self, kind: str, steps: int, seconds: float, figures: dict[str, Any]) -> None:
         """Append one line and the scalars among its figures."""
