@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from trajectory_msgs.msg import JointTrajectory
@@ -148,7 +149,8 @@ def measure(
 
 def make_table(runs: list[SpliceRun]) -> Table:
     """For people."""
-    table = Table(title="joint acceleration, rad/s^2: p50 / p99 / max", title_justify="left")
+    title = "joint acceleration, rad/s^2: p50 / p99 / max"
+    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
     for name in (
         "slower by, ms",
         "chunk p50, ms",
