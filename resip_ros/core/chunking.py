@@ -107,8 +107,10 @@ class ActionChunk:
             DataError: for a wrong shape, an empty chunk or values that are not finite.
         """
         shape = np.shape(self.actions)
-        if len(shape) != 2 or shape[0] < 1 or shape[1] != ACTION_DIM:
-            raise DataError(f"action chunk has shape {shape}; expected (Ta >= 1, {ACTION_DIM})")
+        if len(shape) != 2 or shape[0] < 1 or not shape[1] or shape[1] % ACTION_DIM:
+            raise DataError(
+                f"action chunk has shape {shape}; expected (Ta >= 1, {ACTION_DIM} for each arm)"
+            )
         if not np.isfinite(self.actions).all():
             raise DataError("action chunk holds values that are not finite; it was dropped")
         if not self.rate_hz > 0:
