@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from resip_ros.core.errors import ResipError
-from resip_ros.nodes import up
+from resip_ros.nodes import latency, up
 from resip_ros.nodes.launcher import NodeCrashed
 from resip_ros.nodes.table import simulated_address
 
@@ -59,6 +59,16 @@ def test_an_episode_runs_and_leaves_result_plot_video_and_bag(ros_domain_id, opt
     assert document["ticks"] >= episode["steps"] > 0
     assert document["chunk_latency_ms"]["p50"] > 0
     assert document["action_latency_ms"]["p50"] > 0
+    hops, periods = document["latency_ms"], document["period_ms"]
+    assert set(hops) == set(latency.HOPS)
+    parts = ("state_to_residual", "correction", "action_transport", "gate", "reference")
+    assert all(hops[hop]["p50"] is not None for hop in parts)
+    assert 0 < hops["inference"]["p50"] < hops["inference"]["max"]
+    assert hops["total"]["p50"] > 0
+    assert periods["residual"]["p50"] > 50
+    assert 3 < periods["reference"]["p50"] < 50
+    success = document["control_success_percent"]
+    assert 0 <= success["min"] <= success["p50"] <= 100
     assert document["realtime_factor"] > 0.1
     assert (options.out / "episode.png").stat().st_size > 10_000
     assert (options.out / "episode.mp4").exists() or any("video" in n for n in document["notes"])
