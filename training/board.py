@@ -62,7 +62,7 @@ class Board:
 
 def _open_wandb(folder: Path, project: str, settings: dict[str, Any] | None) -> Any:
     try:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ConfigError(
             f"--wandb {project}: the package wandb is not installed; "
