@@ -42,8 +42,7 @@ class EpisodeEvent:
         if self.kind not in KINDS:
             raise DataError(f"episode event {self.kind!r:.80} is unknown; expected one of {KINDS}")
         # from JSON, so that the annotations promise nothing
-        detail: object = self.detail
-        if type(self.stamp_ns) is not int or not isinstance(detail, str):
+        if type(self.stamp_ns) is not int or type(self.detail) is not str:
             raise DataError(
                 f"episode event has stamp_ns {self.stamp_ns!r:.60}, detail {self.detail!r:.60}; "
                 "expected a whole number and text"
@@ -70,9 +69,8 @@ class NodeReport:
         Raises:
             DataError: for wrong ones.
         """
-        node: object = self.node
         tables: list[object] = [self.counts, self.latency_ms, self.trace]
-        if not isinstance(node, str) or not all(isinstance(t, dict) for t in tables):
+        if type(self.node) is not str or not all(isinstance(t, dict) for t in tables):
             raise DataError(f"report of {self.node!r:.80}: expected a name and tables")
         rows = self.latency_ms.values()
         values = [*self.counts.values(), *(v for row in rows for v in _as_list(row))]
