@@ -147,8 +147,8 @@ def load_arrow() -> tuple[Any, Any]:
         ConfigError: when they are not installed.
     """
     try:
-        import pyarrow
-        import pyarrow.parquet
+        import pyarrow  # pyright: ignore[reportMissingImports]
+        import pyarrow.parquet  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ConfigError(
             f"LeRobot datasets need pyarrow ({error}): pip install 'resip_ros[lerobot]'"
