@@ -164,8 +164,7 @@ def decode_pose(message: Any, frame: str = BASE_FRAME) -> tuple[int, Array]:
         raise DataError(f"pose holds values that are not finite: {values.tolist()}")
     if np.abs(values[:3]).max() > MAX_POSITION_M:
         raise DataError(
-            f"pose is at {values[:3].tolist()} m; expected within {MAX_POSITION_M:g} m, "
-            "in metres"
+            f"pose is at {values[:3].tolist()} m; expected within {MAX_POSITION_M:g} m, in metres"
         )
     norm = float(np.linalg.norm(values[3:]))
     if abs(norm - 1.0) > QUAT_TOLERANCE:
