@@ -78,7 +78,10 @@ class GripperWorker:
             RobotUnavailable: when the gripper does not answer within a few seconds.
         """
         self._gripper = self._open_connection()
-        self._read_width(self._gripper)
+        try:
+            self._read_width(self._gripper)
+        except franky.NetworkException as error:
+            raise RobotUnavailable(f"gripper at {self.address} was lost: {error}") from error
         self._running = True
         for target in (self._work, self._poll):
             thread = threading.Thread(target=target, daemon=True, name=f"gripper{target.__name__}")
