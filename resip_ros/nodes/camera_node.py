@@ -77,7 +77,7 @@ class CameraNode(StackNode):
             self._configure_devices()
         else:
             self._draw(self.parameters.cameras, self.parameters.rate_hz)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._camera_diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._was_ok: dict[str, bool] = {}
         self._reported_s = 0.0
         for stream in self._streams:
@@ -167,7 +167,7 @@ class CameraNode(StackNode):
             self._reported_s = now_s
             array = DiagnosticArray(status=[diagnostic(status) for status in statuses])
             array.header.stamp = self.get_clock().now().to_msg()
-            self._diagnostics.publish(array)
+            self._camera_diagnostics.publish(array)
 
 
 class CameraOutput:
