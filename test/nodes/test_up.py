@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from resip_ros.core.errors import ResipError
-from resip_ros.nodes import latency, up
+from resip_ros.nodes import latency, running, up
 from resip_ros.nodes.launcher import NodeCrashed
 from resip_ros.nodes.table import simulated_address
 
@@ -106,7 +106,7 @@ def test_out_that_cannot_be_written(options, console, tmp_path):
 
 
 def test_full_disk_is_found_before_the_robot_moves(options, console, monkeypatch):
-    monkeypatch.setattr(up, "MIN_FREE_BYTES", 10**18)
+    monkeypatch.setattr(running, "MIN_FREE_BYTES", 10**18)
     with pytest.raises(ResipError, match="free some space"):
         up.run(options, console)
 

@@ -118,7 +118,7 @@ def test_frozen_controller_stops_the_motion(world: SimulatedWorld) -> None:
     assert arm.fault is not None
     assert "communication_constraints_violation" in arm.fault.message
     # the last 20 of 100 replies did not come
-    assert arm.state().success_rate <= 0.8
+    assert arm.state().success_rate <= 0.8 + 1e-6  # a float32 of the protocol
     arm.recover()
     assert arm.phase is Phase.IDLE
     arm.close()

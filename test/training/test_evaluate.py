@@ -77,9 +77,9 @@ def test_every_episode_starts_with_a_plan_of_its_own(tiny_base, monkeypatch):
     policy, plans = load_policy(tiny_base), []
     original = policy.base.predict_chunk
 
-    def predict(obs, generator):
+    def predict(obs, *rest):
         plans.append(len(obs))
-        return original(obs, generator)
+        return original(obs, *rest)
 
     monkeypatch.setattr(policy.base, "predict_chunk", predict)
     env = AssemblyEnv("one_leg", 1, seed=1, num_threads=1, pool_size=1)

@@ -91,8 +91,8 @@ class FaultOperator(Operator):
         """
         self.truth.clear()
         self._events.clear()
-        self._call(BRIDGE, "start")
-        self._wait(self._is_moving, MOVING_TIMEOUT_S, "the hand's first motion")
+        self.call(BRIDGE, "start")
+        self.wait(self._is_moving, MOVING_TIMEOUT_S, "the hand's first motion")
 
     def _is_moving(self) -> bool:
         if self.fault_details():
@@ -115,7 +115,7 @@ class FaultOperator(Operator):
         end_s = self.time_s + seconds
         # a time-out is what is expected of a world that was stopped
         with contextlib.suppress(ResipError):
-            self._wait(lambda: on_turn() is True or self.time_s >= end_s, wall_s, "watching")
+            self.wait(lambda: on_turn() is True or self.time_s >= end_s, wall_s, "watching")
 
     def set_fault(self, text: str) -> None:
         """Tells the faulty nodes what to break; empty: nothing."""
