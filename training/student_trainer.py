@@ -35,7 +35,7 @@ from training.dataset import Demonstrations, join_demonstrations, read_demonstra
 from training.distributed import ALONE, Group
 from training.image_dataset import ImageBatches, ImageReader
 from training.mixing import balanced_share, check_share, draw_mixed
-from training.presets import StudentPreset, student_preset
+from training.presets import BcPreset, StudentPreset, student_preset
 
 
 def refuse_student_settings(config: BcConfig) -> None:
@@ -96,7 +96,7 @@ class StudentTrainer(BcTrainer):
             int(is_real.sum()), int((~is_real).sum())
         )
 
-    def _get_preset(self) -> Any:
+    def _get_preset(self) -> BcPreset:
         pretrained = self.config.encoder_weights is not None
         return student_preset(self.config.network, self.config.preset, pretrained=pretrained)
 
@@ -152,17 +152,22 @@ class StudentTrainer(BcTrainer):
         return loss + self._pose_loss(inputs, self.train_rows[rows.numpy()])
 
     def _pose_loss(self, inputs: Tensor, rows: NDArray[np.int64]) -> Tensor | float:
-        """Weighted error of the parts' relative poses, told from inputs (B, Di) of steps (B,)."""
-        known = np.flatnonzero(rows < self._first_real)
-        if self._pose_head is None or not known.size:
+        """Weighted error of the parts' relative poses, told from inputs (B, Di) of steps (B,).
+
+        A shard without a known pose gives a gradient of zero, not none: processes add theirs up.
+        """
+        if self._pose_head is None:
             return 0.0
+        known = np.flatnonzero(rows < self._first_real)
         task = get_task(self.config.task)
         state = self.data.state_obs[rows[known]].astype(np.float64)
         target = build_part_features(task, state)
         told = self._pose_head(inputs[known])
         wanted = torch.from_numpy(target.astype(np.float32)).to(self.device)
-        share = len(known) / len(rows)
-        return self.student.pose_weight * share * functional.mse_loss(told, wanted)
+        count = len(rows) * wanted.shape[1]
+        return (
+            self.student.pose_weight / count * functional.mse_loss(told, wanted, reduction="sum")
+        )
 
     def _val_input(self, rows: Tensor) -> Tensor:
         pictures = self._images(self.val_rows[rows.numpy()])

@@ -148,6 +148,17 @@ def test_poses_of_real_steps_are_not_used(config, real, tmp_path):
     assert losses[0] == losses[1]
 
 
+def test_a_shard_of_real_steps_alone_has_gradients_like_the_others(config, real):
+    """Processes add their gradients up as one vector: a missing one would shift the others."""
+    trainer = make_trainer(dataclasses.replace(config, real=real), ALONE)
+    is_real = torch.from_numpy(trainer.train_rows >= 36)
+    for kind in (is_real, ~is_real):
+        trainer.optimizer.zero_grad()
+        trainer._batch_loss(kind.nonzero()[:3, 0], trainer.generator).backward()
+        learned = trainer.optimizer.param_groups[0]["params"][-2:]
+        assert [bool(p.grad.any()) for p in learned] == [kind is not is_real] * 2
+
+
 def test_encoders_learn_at_their_own_rate(config):
     trainer = make_trainer(dataclasses.replace(config, steps=100), ALONE)
     trainer.step = 10
