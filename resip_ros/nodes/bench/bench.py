@@ -44,6 +44,8 @@ from resip_ros.sim.part_boxes import part_boxes
 
 PLACED_M, PLACED_RAD = 0.003, 0.05
 """How exactly the simulated bench must make a start."""
+SEEN_M, SEEN_RAD = 0.01, 0.2
+"""How far off a part may be seen on a real bench before it is told."""
 PERSON_TIMEOUT_S = 3600.0
 PICTURE_S = 3.0
 KEEP, AGAIN, SKIP = "\n", "r", "s"
@@ -154,11 +156,10 @@ class Bench:
         """One trial; False when it is to be done again."""
         self._operator.prepare(start.seed)
         self._watch.reset()
-        self._last = 0
         self._show(index, start)
         if self._options.is_sim:
             self._check_start(index, start)
-        elif not self._wait_for_parts(index):
+        elif not self._wait_for_parts(index, start):
             log.add(Trial(policy, index, SKIPPED, {}, "person", recorded_at=_now()))
             return True
         trial = self._run(policy, index, start)
@@ -192,20 +193,17 @@ class Bench:
             )
         self._watch.reset()
 
-    def _wait_for_parts(self, index: int) -> bool:
+    def _wait_for_parts(self, index: int, start: Start) -> bool:
         """Until the person has placed the parts; False to skip the trial."""
+        # a key from before the question must not begin anything: hands may be at the bench
+        list(self._pressed())
         self._console.print(
             f"start {index}: place the parts as drawn. Enter begins, s skips, q ends"
         )
-
-        def tell_misplaced() -> None:
-            start = self._next[1] if self._next is not None else None
-            off = misplaced(start.poses, self._watch.poses, 0.01, 0.2) if start else {}
-            if off and self._watch.poses:
-                self._console.print(f"still off: {off}")
-
         key = self._wait_for_key((KEEP, SKIP))
-        tell_misplaced()
+        off = misplaced(start.poses, self._watch.poses, SEEN_M, SEEN_RAD)
+        if off and self._watch.poses:
+            self._console.print(f"still off: {off}")
         self._next = None
         return key == KEEP
 
@@ -238,6 +236,7 @@ class Bench:
     def _run(self, policy: str, index: int, start: Start) -> Trial:
         bags = self._options.out / "bags"
         before = set(bags.iterdir())
+        self._last = 0
         if self._keys is not None and not self._options.is_sim:
             stages = ", ".join(f"{i + 1} {name}" for i, name in enumerate(self._stages))
             self._console.print(f"reached: {stages}; Enter ends the trial")

@@ -178,8 +178,9 @@ def test_an_interrupted_evaluation_goes_on(start):
 
 
 def test_a_person_places_judges_corrects_repeats_and_skips(start):
+    # the first key of each start is from before the question, and does not count
     # start 0: begin, grasp and insertion, end; corrected to all; start 1: again, then skipped
-    keys = "\n" + "23" + "\n" + "5" + "\n" + "\n" + "1\n" + "r" + "s"
+    keys = "5\n" + "23" + "\n" + "5" + "\n" + "\n\n" + "1\n" + "r" + "\ns"
     report, operator, text = start([(0.0, False)] * 2, keys, robot="127.0.0.1")
     assert operator.seeds == [0, 1, 1]
     assert counts(report) == dict.fromkeys(report["stages"], (1, 1))
@@ -189,7 +190,8 @@ def test_a_person_places_judges_corrects_repeats_and_skips(start):
 
 
 def test_q_ends_and_keeps_what_was_done(start):
-    report, _, _ = start([(0.0, False)], "\n" + "2\n" + "\n" + "q", robot="127.0.0.1")
+    keys = "\n\n" + "2\n" + "\n" + "\nq"
+    report, _, _ = start([(0.0, False)], keys, robot="127.0.0.1")
     assert counts(report)["grasp"] == (1, 1)
     assert counts(report)["insert"] == (0, 1)
 
