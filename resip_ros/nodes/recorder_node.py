@@ -98,12 +98,14 @@ class RecorderNode(ManagedNode):
         latched = topics.latched_qos()
         self.create_subscription(String, topics.POLICY_ACTIVE, self._on_active, latched)
         self.create_subscription(String, topics.EPISODE_EVENT, self._on_event, latched)
-        for name, service in (
-            ("start", self._start_service),
-            ("save", self._save_service),
-            ("discard", self._discard_service),
-        ):
-            self.create_service(Trigger, f"~/{name}", service)  # type: ignore[arg-type]
+        # rclpy awaits coroutines too, which its types do not tell
+        services: dict[str, Any] = {
+            "start": self._start_service,
+            "save": self._save_service,
+            "discard": self._discard_service,
+        }
+        for name, service in services.items():
+            self.create_service(Trigger, f"~/{name}", service)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._look()
         self.create_timer(LOOK_S, self._look, clock=self._steady)
@@ -240,6 +242,8 @@ class RecorderNode(ManagedNode):
 
     def _label(self, outcome: str) -> None:
         """Notes how the episode in progress ended."""
+        # whatever follows is of another episode, although the arm never went on from the undone
+        self._is_undone = False
         episode = self._recorder.episode if self._recorder is not None else None
         if episode is not None and not episode.outcome:
             # without part poses nobody can tell

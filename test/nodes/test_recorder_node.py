@@ -266,6 +266,17 @@ def test_an_episode_that_was_undone_goes_on_in_its_bag(graph, make_recorder, tmp
     assert load_episode(folder).outcome == "stopped"
 
 
+def test_the_episode_after_one_that_ended_undone_is_recorded(graph, make_recorder, tmp_path):
+    recorder = make_recorder()
+    bench = Bench(graph)
+    bench.wait_for_discovery(recorder)
+    for kind in (events.STARTED, events.UNDONE, events.FAULT, events.STOPPED):
+        bench.event(kind)
+    graph.spin_until(lambda: bags_in(tmp_path) and recorder._recorder.episode is None)
+    bench.event(events.STARTED)
+    graph.spin_until(lambda: recorder._recorder.episode is not None)
+
+
 def test_keys_are_carried_out_on_the_node_s_thread(graph):
     node, done = graph.add(Node("typed", namespace="fr3")), []
     actions = {"s": lambda: done.append("start"), "": lambda: done.append("save")}
