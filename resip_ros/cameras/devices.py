@@ -52,9 +52,9 @@ class RealSenseSource(PictureSource):
             config.enable_device(settings.serial)
         size = (settings.capture_width, settings.capture_height)
         config.enable_stream(rs.stream.color, *size, rs.format.rgb8, round(settings.rate_hz))
-        pipeline = rs.pipeline()
+        self._pipeline = rs.pipeline()
         try:
-            profile = pipeline.start(config)
+            profile = self._pipeline.start(config)
             sensor = profile.get_device().first_color_sensor()
             sensor.set_option(rs.option.enable_auto_exposure, float(settings.exposure_us == 0))
             if settings.exposure_us:
@@ -73,7 +73,6 @@ class RealSenseSource(PictureSource):
         matrix = np.array([[lens.fx, 0.0, lens.ppx], [0.0, lens.fy, lens.ppy], [0.0, 0.0, 1.0]])
         self._calibration = Calibration(matrix, tuple(lens.coeffs))
         self._host_time = (rs.timestamp_domain.global_time, rs.timestamp_domain.system_time)
-        self._pipeline = pipeline
 
     def read(self) -> list[Frame]:
         """Next colour picture."""
@@ -94,7 +93,7 @@ class RealSenseSource(PictureSource):
     def close(self) -> None:
         """Stop the stream."""
         if self._pipeline is not None:
-            # it may be unplugged already
+            # it may be unplugged already, or not started
             with contextlib.suppress(RuntimeError):
                 self._pipeline.stop()
             self._pipeline = None

@@ -81,7 +81,7 @@ class CameraStream:
             pass_on: Called on the thread with each new picture; must be quick.
             max_silence_s: Without a new picture for so long a camera is in error, s.
             clock_ns: Finds late pictures; None where stamps are not of a running clock.
-            nice: Scheduling priority of the thread and those that it makes, 0 to 19 last.
+            nice: How much the thread, and those that it makes, come after the others, 0 to 19.
         """
         self.source = source
         self._pass_on, self._clock_ns, self._nice = pass_on, clock_ns, nice
@@ -136,7 +136,8 @@ class CameraStream:
     # ---- the thread
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
+        # adds to what the process was started with; on Linux it is this thread's alone
+        os.nice(self._nice)
         pause_s = FIRST_PAUSE_S
         while not self._closing.is_set():
             before = dict(self._passed)

@@ -74,8 +74,9 @@ def test_missing_library_is_named(monkeypatch):
 class StandIn:
     """As much of pyrealsense2 2.59 as is used; says what it was asked for."""
 
-    def __init__(self, is_plugged_in=True):
-        self.asked, self.frames, self.is_plugged_in = {}, [], is_plugged_in
+    def __init__(self, is_plugged_in=True, takes_options=True):
+        self.asked, self.frames = {}, []
+        self.is_plugged_in, self.takes_options = is_plugged_in, takes_options
         self.stream = SimpleNamespace(color="color")
         self.format = SimpleNamespace(rgb8="rgb8")
         self.option = SimpleNamespace(enable_auto_exposure="auto", exposure="exposure")
@@ -96,7 +97,9 @@ class StandIn:
 
     def pipeline(self):
         return SimpleNamespace(
-            start=self.start, stop=lambda: None, try_wait_for_frames=self.try_wait_for_frames
+            start=self.start,
+            stop=lambda: self.asked.update(stopped=True),
+            try_wait_for_frames=self.try_wait_for_frames,
         )
 
     def start(self, _):
@@ -104,11 +107,16 @@ class StandIn:
             raise RuntimeError("No device connected")
         lens = SimpleNamespace(fx=600.0, fy=601.0, ppx=320.0, ppy=240.0, coeffs=[0.0] * 5)
         video = SimpleNamespace(get_intrinsics=lambda: lens)
-        sensor = SimpleNamespace(set_option=lambda name, value: self.asked.update({name: value}))
+        sensor = SimpleNamespace(set_option=self.set_option)
         return SimpleNamespace(
             get_device=lambda: SimpleNamespace(first_color_sensor=lambda: sensor),
             get_stream=lambda _: SimpleNamespace(as_video_stream_profile=lambda: video),
         )
+
+    def set_option(self, name, value):
+        if not self.takes_options:
+            raise RuntimeError("out of range")
+        self.asked[name] = value
 
     def try_wait_for_frames(self, _):
         if not self.frames:
@@ -149,3 +157,13 @@ def test_a_realsense_that_is_not_there_names_those_that_are(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyrealsense2", StandIn(is_plugged_in=False))
     with pytest.raises(CameraError, match=r"RealSense 042: No device.*\['777'\]"):
         RealSenseSource(REALSENSE, int).open()
+
+
+def test_a_realsense_that_refuses_its_exposure_is_stopped(monkeypatch):
+    library = StandIn(takes_options=False)
+    monkeypatch.setitem(sys.modules, "pyrealsense2", library)
+    source = RealSenseSource(REALSENSE, int)
+    with pytest.raises(CameraError, match="RealSense 042: out of range"):
+        source.open()
+    source.close()
+    assert library.asked["stopped"]

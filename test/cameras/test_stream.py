@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
 import threading
 import time
 
@@ -138,3 +139,24 @@ def test_what_trying_again_does_not_mend_ends_it(run):
         stream.wait_opened(1)
     assert "ended: no OpenGL" in stream.statuses()[0].text
     assert stream.source.closed == 1
+
+
+def test_a_thread_of_a_process_that_comes_later_comes_later_still(run):
+    """Asking for the priority of others instead would be refused, and no camera opened."""
+
+    class Told(Scripted):
+        def open(self):
+            super().open()
+            self.nice = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    source, before = Told(), os.getpriority(os.PRIO_PROCESS, 0)
+
+    def begin():
+        os.nice(3)
+        run(source, nice=2)[0].wait_opened(5)
+
+    starter = threading.Thread(target=begin)
+    starter.start()
+    starter.join()
+    assert source.nice == min(before + 5, 19)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
