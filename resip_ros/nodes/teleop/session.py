@@ -241,12 +241,14 @@ class Session:
             return bool({SAVE, QUIT} & set(found))
 
         self._operator.wait(answered, PERSON_TIMEOUT_S, "waiting for the operator")
-        if SAVE in found:
+        # both in one look: whoever wants to end must not see the arm move
+        begins = QUIT not in found
+        if begins:
             undo = "z takes back 3 s, " if self._options.robot == "sim" else ""
             self._console.print(
                 f"Enter ends and saves, x ends and discards, {undo}q ends the session"
             )
-        return SAVE in found
+        return begins
 
     def _run_episode(self, seed: int) -> EpisodeResult:
         self._is_discarded = False

@@ -14,6 +14,7 @@ import tty
 from collections import deque
 
 ARROWS = {"\x1b[A": "w", "\x1b[B": "s", "\x1b[D": "a", "\x1b[C": "d"}
+_CUT_OFF = re.compile(r"\x1b(\[[0-9;]*|O)?$")
 _KEY = re.compile(r"\x1b\[[0-9;]*[A-Za-z~]|\x1bO.|.", re.DOTALL)
 
 
@@ -37,6 +38,7 @@ class TerminalKeys:
         self._thread.start()
 
     def _listen(self) -> None:
+        text = ""
         while not self._closing.is_set():
             if not select.select([self._fd], [], [], 0.1)[0]:
                 continue
@@ -47,7 +49,11 @@ class TerminalKeys:
             now_s = time.monotonic()
             if not data:
                 return
-            for key in map(str, _KEY.findall(data.decode(errors="ignore"))):
+            text += data.decode(errors="ignore")
+            # an arrow of which half has come: its last letter alone would be a key that moves
+            cut = _CUT_OFF.search(text)
+            whole, text = (text[: cut.start()], cut.group()) if cut else (text, "")
+            for key in map(str, _KEY.findall(whole)):
                 name: str = ARROWS.get(key) or key.replace("\r", "\n").lower()
                 if len(name) == 1:
                     self._keys.append((name, now_s))

@@ -114,6 +114,21 @@ def test_a_person_begins_ends_discards_and_quits(run, tmp_path):
     assert "episode 1: Enter begins, q ends. help" in text
 
 
+def test_an_enter_after_q_begins_nothing(run):
+    class Hasty(Typist):
+        """Types the rest in one go, when asked."""
+
+        def commands(self):
+            first, self.keys = self.keys[:1], self.keys[1:]
+            rest, self.keys = (self.keys, []) if first == ["q"] else ([], self.keys)
+            return first + rest
+
+    bench = Bench()
+    result, _ = run(Hasty("x" + "q\n"), bench)
+    assert bench.done == ["prepare 0"]
+    assert result.run.episodes == []
+
+
 def test_quitting_within_an_episode_ends_it_first(run):
     bench = Bench()
     result, _ = run(Typist("x\n" + "q"), bench)

@@ -30,6 +30,19 @@ def test_keys_come_without_enter_and_arrows_as_letters(terminal, wait_for):
     keys.close()
 
 
+@pytest.mark.parametrize("cut", [1, 2])
+def test_half_an_arrow_waits_for_the_other_half(terminal, wait_for, cut):
+    ours, theirs = terminal
+    keys = TerminalKeys(theirs)
+    found = []
+    os.write(ours, b"x" + b"\x1b[A"[:cut])
+    wait_for(lambda: found.extend(keys.take()) or found)
+    os.write(ours, b"\x1b[A"[cut:])
+    wait_for(lambda: len(found.extend(keys.take()) or found) > 1)
+    assert [key for key, _ in found] == ["x", "w"]
+    keys.close()
+
+
 def test_the_terminal_is_given_back(terminal):
     _, theirs = terminal
     before = termios.tcgetattr(theirs)
