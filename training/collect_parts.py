@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from resip_ros.core.errors import ConfigError, DataError, ResipError
+from resip_ros.core.results import write_json_atomically
 from training.dataset import Demonstrations, build_demonstrations
 
 _SETTINGS_FILE = "settings.json"
@@ -49,6 +51,7 @@ class PartStore:
 
         Raises:
             ConfigError: parts are there and not wanted, or of other settings.
+            DataError: it does not say of which settings they are.
         """
         self.folder = out.with_name(f".{out.name}.parts")
         self._identity = dict(identity)
@@ -59,13 +62,23 @@ class PartStore:
                 f"{self.folder} holds parts of an interrupted collection: go on with --resume, or "
                 "remove it"
             )
-        before = json.loads((self.folder / _SETTINGS_FILE).read_text())
+        before = self._read_settings()
         for key, value in self._identity.items():
             if before.get(key) != value:
                 raise ConfigError(
                     f"{self.folder} was made with {key} = {before.get(key)}, now it is {value}; "
                     "resume with equal settings, or remove it"
                 )
+
+    def _read_settings(self) -> dict[str, Any]:
+        file = self.folder / _SETTINGS_FILE
+        try:
+            return dict(json.loads(file.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError(
+                f"cannot read {file}: {error}; without it the parts cannot be told: remove "
+                f"{self.folder}"
+            ) from error
 
     def has(self, part: int) -> bool:
         """Whether a part is whole."""
@@ -89,7 +102,7 @@ class PartStore:
         temporary = path.with_suffix(f".new.{os.getpid()}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / _SETTINGS_FILE).write_text(json.dumps(self._identity, indent=1))
+            write_json_atomically(self.folder / _SETTINGS_FILE, self._identity)
             with temporary.open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)
             temporary.replace(path)
@@ -109,7 +122,7 @@ class PartStore:
                     np.split(data[name], cuts) if len(data["lengths"]) else []
                     for name in ("observations", "actions", "states")
                 ]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise DataError(f"cannot read {path}: {error}; remove it and --resume") from error
         return Part(lists[0], lists[1], lists[2], attempts, failures)
 
@@ -137,7 +150,7 @@ def run_parts(
         parts: How many.
         processes: Processes that share them; 1 works in this process.
     """
-    if parts == 1 and not store.has(0):
+    if parts == 1:
         return [collect_part(settings, 0)]
     missing = [k for k in range(parts) if not store.has(k)]
     if processes == 1:

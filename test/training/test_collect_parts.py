@@ -42,9 +42,22 @@ def test_a_part_comes_back_as_it_was_saved(tmp_path):
     for number in (0, 9):
         store.save(number, make_part(3, number))
         assert equal(store.load(number), make_part(3, number))
-    (store.folder / "part-00000.npz").write_bytes(b"cut")
-    with pytest.raises(DataError, match="cannot read"):
-        store.load(0)
+    path = store.folder / "part-00000.npz"
+    for damaged in (b"cut", b"", path.read_bytes()[:-200]):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="cannot read"):
+            store.load(0)
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "3"])
+def test_parts_of_unknown_settings_are_not_taken_over(tmp_path, text):
+    store = PartStore(tmp_path / "x.zarr", {"seed": "1"}, resume=False)
+    store.save(0, make_part(3, 0))
+    (store.folder / "settings.json").unlink()
+    if text is not None:
+        (store.folder / "settings.json").write_text(text)
+    with pytest.raises(DataError, match=r"cannot read .*settings\.json.*: remove"):
+        PartStore(tmp_path / "x.zarr", {"seed": "1"}, resume=True)
 
 
 def test_an_interrupted_collection_goes_on(tmp_path):
