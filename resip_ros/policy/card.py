@@ -159,6 +159,8 @@ class AdditionCard:
     """SHA-256 of `weights.safetensors`, filled in when the bundle is saved."""
     golden: Golden | None = None
     """None for bundles of before, and for values."""
+    kind: str
+    """Key in `CARDS`; each card has its own as default."""
     schema: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
