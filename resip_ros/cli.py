@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from resip_ros.bags import commands as bag_commands
 from resip_ros.core.errors import ResipError
 from resip_ros.core.paths import models_dir
 from resip_ros.core.tasks import TASKS, get_task
-from resip_ros.nodes.arguments import natural, positive
+from resip_ros.nodes.arguments import end_as_by_ctrl_c, natural, positive
 from resip_ros.nodes.bench import command as bench_command
 from resip_ros.nodes.faults import command as faults_command
 from resip_ros.nodes.teleop import command as teleop_command
@@ -113,9 +112,7 @@ def _add_cameras_parser(commands: Any) -> None:
 
 def run_up(arguments: argparse.Namespace) -> int:
     """`resip up`."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # ends the nodes in order, as Ctrl-C does
-        signal.signal(number, signal.default_int_handler)
+    end_as_by_ctrl_c()
     # before the imports below, so that a mistyped task costs no seconds
     get_task(arguments.task)
     from rich.console import Console

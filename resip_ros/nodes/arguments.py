@@ -1,9 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers on the command line, refused in one line where they make no sense."""
+"""What the `resip` commands that start nodes have in common on the command line."""
 
 from __future__ import annotations
 
 import argparse
+import signal
+
+from resip_ros.core.tasks import TASKS
+
+
+def add_task_and_robot(parser: argparse.ArgumentParser) -> None:
+    """Adds TASK and --robot, for a command that leads one arm."""
+    parser.add_argument("task", metavar="TASK", help=f"one of: {', '.join(TASKS)}")
+    parser.add_argument("--robot", default="sim", metavar="sim|IP", help="default sim")
+
+
+def end_as_by_ctrl_c() -> None:
+    """Has `kill` and a closed terminal end the nodes in order, as Ctrl-C does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
 
 
 def positive(text: str) -> int:
@@ -12,10 +27,7 @@ def positive(text: str) -> int:
     Raises:
         ArgumentTypeError: for anything else.
     """
-    value = natural(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
+    return _whole(text, 1)
 
 
 def natural(text: str) -> int:
@@ -24,6 +36,10 @@ def natural(text: str) -> int:
     Raises:
         ArgumentTypeError: for anything else.
     """
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
     return int(text)

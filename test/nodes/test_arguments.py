@@ -1,9 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 import argparse
+import signal
 
 import pytest
 
-from resip_ros.nodes.arguments import natural, positive
+from resip_ros.nodes.arguments import end_as_by_ctrl_c, natural, positive
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_kill_and_a_closed_terminal_end_as_ctrl_c_does(number):
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        end_as_by_ctrl_c()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)
 
 
 def test_numbers():

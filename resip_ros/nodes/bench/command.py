@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 from resip_ros.core.errors import ConfigError
-from resip_ros.core.tasks import TASKS, get_task, require_one_arm
-from resip_ros.nodes.arguments import natural
+from resip_ros.core.tasks import get_task, require_one_arm
+from resip_ros.nodes.arguments import add_task_and_robot, end_as_by_ctrl_c, natural
 
 NAME = "bench-eval"
 HELP = """\
@@ -37,8 +36,7 @@ def add_parser(commands: Any) -> None:
         description=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("task", metavar="TASK", help=f"one of: {', '.join(TASKS)}")
-    parser.add_argument("--robot", default="sim", metavar="sim|IP", help="default sim")
+    add_task_and_robot(parser)
     parser.add_argument(
         "--policy", type=Path, nargs="+", required=True, metavar="DIR", help="folders or bundles"
     )
@@ -66,8 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ResipError: when it could not run.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    end_as_by_ctrl_c()
     require_one_arm(get_task(arguments.task))
     is_terminal = sys.stdin.isatty()
     if arguments.robot != "sim" and not is_terminal:

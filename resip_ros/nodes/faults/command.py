@@ -9,6 +9,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from resip_ros.nodes.arguments import positive
+
 EXIT_UNSAFE = 1
 NAME = "faults"
 HELP = """\
@@ -36,15 +38,9 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--only", metavar="NAME", help="inject this fault alone")
     parser.add_argument(
-        "-n", type=_positive, default=10, metavar="N", help="injections per fault (default 10)"
+        "-n", type=positive, default=10, metavar="N", help="injections per fault (default 10)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report there")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:

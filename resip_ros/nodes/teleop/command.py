@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
 from resip_ros.core.errors import ConfigError
-from resip_ros.core.tasks import TASKS, get_task, require_one_arm
-from resip_ros.nodes.arguments import natural, positive
+from resip_ros.core.tasks import get_task, require_one_arm
+from resip_ros.nodes.arguments import (
+    add_task_and_robot,
+    end_as_by_ctrl_c,
+    natural,
+    positive,
+)
 
 NAME = "teleop"
 DEVICES = ("keyboard", "joy", "gamepad", "spacemouse")
@@ -36,8 +40,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("task", metavar="TASK", help=f"one of: {', '.join(TASKS)}")
-    parser.add_argument("--robot", default="sim", metavar="sim|IP", help="default sim")
+    add_task_and_robot(parser)
     parser.add_argument(
         "--device", default="keyboard", choices=DEVICES, help="what you hold (default keyboard)"
     )
@@ -62,8 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ResipError: when it could not run.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    end_as_by_ctrl_c()
     require_one_arm(get_task(arguments.task))
     if arguments.device == "keyboard" and not sys.stdin.isatty():
         raise ConfigError("--device keyboard needs a terminal; start it from one")
