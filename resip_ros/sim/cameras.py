@@ -84,21 +84,10 @@ CAMERAS: dict[str, Camera] = {
 
 
 _BESIDE = {
-    camera.name: camera
-    for camera in (
-        Camera(
-            "front",
-            IMAGE_HEIGHT,
-            IMAGE_WIDTH,
-            46.0,
-            "world",
-            (0.60, -1.0, 0.60),
-            (0.60, 0.0, 0.08),
-            (0, 0, 1),
-        ),
-        Camera(
-            "overview", 480, 640, 42.0, "world", (0.62, -1.20, 0.75), (0.62, 0.0, 0.27), (0, 0, 1)
-        ),
+    name: replace(CAMERAS[name], position=position, target=target)
+    for name, position, target in (
+        ("front", (0.60, -1.0, 0.60), (0.60, 0.0, 0.08)),
+        ("overview", (0.62, -1.20, 0.75), (0.62, 0.0, 0.27)),
     )
 }
 """The fixed cameras for arms that face each other."""
