@@ -7,11 +7,13 @@ arm.
 
 from __future__ import annotations
 
+import threading
 from typing import Protocol
 
 from resip_ros.core.errors import ResipError
 from resip_ros.core.geometry import Array
 from resip_ros.core.teleop import Reading
+from resip_ros.nodes.teleop.terminal_keys import TerminalKeys
 
 SAVE, DISCARD, QUIT, UNDO = "\n", "x", "q", "z"
 """Keys of the session: a gamepad has the first two."""
@@ -51,6 +53,30 @@ class Device(Protocol):
     def close(self) -> None:
         """Gives the device back."""
         ...
+
+
+class HandDevice:
+    """What devices have in common that are held beside the terminal, which gives session keys."""
+
+    def __init__(self, keys: TerminalKeys | None) -> None:
+        self._keys = keys
+        self._lock = threading.Lock()
+        self._event_s: float | None = None
+
+    def event_s(self) -> float | None:
+        """When it was moved first since the last call, monotonic, s; None if it was not."""
+        with self._lock:
+            event_s, self._event_s = self._event_s, None
+        return event_s
+
+    def commands(self) -> list[str]:
+        """The terminal's keys."""
+        return [key for key, _ in self._keys.take()] if self._keys is not None else []
+
+    def close(self) -> None:
+        """Gives the terminal back."""
+        if self._keys is not None:
+            self._keys.close()
 
 
 def make_reading(axes: Array, toggles: int, held: bool) -> Reading:

@@ -20,7 +20,14 @@ from sensor_msgs.msg import Joy
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array
 from resip_ros.core.teleop import Reading, apply_dead_zone
-from resip_ros.nodes.teleop.device import DEAD_ZONE, DISCARD, SAVE, DeviceLost, make_reading
+from resip_ros.nodes.teleop.device import (
+    DEAD_ZONE,
+    DISCARD,
+    SAVE,
+    DeviceLost,
+    HandDevice,
+    make_reading,
+)
 from resip_ros.nodes.teleop.terminal_keys import TerminalKeys
 
 JOY_TOPIC = "joy"
@@ -41,7 +48,7 @@ KERNEL_AXES = {0: 0, 1: 1, 3: 2, 4: 3}
 """Of the kernel's xpad driver, to left x, left y, right x, right y."""
 
 
-class PadDevice:
+class PadDevice(HandDevice):
     """What gamepads have in common; dead-man is the right shoulder."""
 
     help = (
@@ -50,12 +57,10 @@ class PadDevice:
     )
 
     def __init__(self, keys: TerminalKeys | None) -> None:
-        self._keys = keys
-        self._lock = threading.Lock()
+        super().__init__(keys)
         self._axes, self._buttons = np.zeros(4), [0] * PAD_BUTTONS
         self._toggles = 0
         self._commands: deque[str] = deque()
-        self._event_s: float | None = None
 
     def _update(self, axes: Array, buttons: Sequence[int]) -> None:
         """New state; called from any thread."""
@@ -80,12 +85,6 @@ class PadDevice:
             toggles, self._toggles = self._toggles, 0
         return make_reading(np.array(moves), toggles, held)
 
-    def event_s(self) -> float | None:
-        """When a stick was moved first."""
-        with self._lock:
-            event_s, self._event_s = self._event_s, None
-        return event_s
-
     def release(self) -> None:
         """Forgets presses; what is held is held."""
         with self._lock:
@@ -93,16 +92,11 @@ class PadDevice:
 
     def commands(self) -> list[str]:
         """Start, Back and the terminal's keys."""
-        keys = [key for key, _ in self._keys.take()] if self._keys is not None else []
+        keys = super().commands()
         with self._lock:
             keys += self._commands
             self._commands.clear()
         return keys
-
-    def close(self) -> None:
-        """Gives the terminal back."""
-        if self._keys is not None:
-            self._keys.close()
 
 
 class JoyDevice(PadDevice):

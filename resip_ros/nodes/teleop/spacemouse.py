@@ -13,11 +13,11 @@ import numpy as np
 
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.teleop import Reading, apply_dead_zone
-from resip_ros.nodes.teleop.device import DEAD_ZONE, DeviceLost, make_reading
+from resip_ros.nodes.teleop.device import DEAD_ZONE, DeviceLost, HandDevice, make_reading
 from resip_ros.nodes.teleop.terminal_keys import TerminalKeys
 
 
-class SpaceMouseDevice:
+class SpaceMouseDevice(HandDevice):
     """A SpaceMouse. Moving the cap takes the lead; the right button gives it back."""
 
     help = "SpaceMouse: the cap moves and turns, left button gripper, right button gives back"
@@ -32,12 +32,10 @@ class SpaceMouseDevice:
         Raises:
             ConfigError: the package or the device is missing.
         """
-        self._keys = keys
+        super().__init__(keys)
         self._source = source if source is not None else open_spacemouse()
-        self._lock = threading.Lock()
         self._axes, self._buttons = np.zeros(6), [0, 0]
         self._held, self._toggles = False, 0
-        self._event_s: float | None = None
         self._lost = ""
         self._closing = threading.Event()
         threading.Thread(target=self._listen, daemon=True, name="spacemouse").start()
@@ -76,28 +74,17 @@ class SpaceMouseDevice:
             toggles, self._toggles = self._toggles, 0
             return make_reading(self._axes, toggles, self._held)
 
-    def event_s(self) -> float | None:
-        """When the cap left its rest."""
-        with self._lock:
-            event_s, self._event_s = self._event_s, None
-        return event_s
-
     def release(self) -> None:
         """Lets go, until the cap is moved."""
         with self._lock:
             self._held, self._toggles, self._event_s = False, 0, None
-
-    def commands(self) -> list[str]:
-        """The terminal's keys."""
-        return [key for key, _ in self._keys.take()] if self._keys is not None else []
 
     def close(self) -> None:
         """Gives device and terminal back."""
         self._closing.set()
         with contextlib.suppress(Exception):
             self._source.close()
-        if self._keys is not None:
-            self._keys.close()
+        super().close()
 
 
 def open_spacemouse() -> Any:
