@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,7 +28,7 @@ from resip_ros.core.errors import ConfigError, DataError, ResipError
 from resip_ros.core.tasks import TaskSpec, get_task
 from training.bag_pictures import PictureStore, Recorded, find_pictures, read_pictures
 from training.bag_steps import Steps, read_steps
-from training.dataset import build_demonstrations, write_demonstrations
+from training.dataset import build_demonstrations, new_folder, write_demonstrations
 from training.provenance import describe_command, describe_commit
 
 SOURCE = "bags"
@@ -167,8 +166,7 @@ def write(path: Path, found: Conversion) -> str:
         source=SOURCE,
         seed=0,
     )
-    work = path.with_name(f".{path.name}.converting.{os.getpid()}")
-    try:
+    with new_folder(path) as work:
         write_demonstrations(work, data)
         group = zarr.open_group(str(work), mode="r+")
         led = np.concatenate([steps.interventions for steps in found.steps])
@@ -180,11 +178,6 @@ def write(path: Path, found: Conversion) -> str:
         }
         if found.pictures is not None:
             found.pictures.move_into(work)
-        work.rename(path)
-    except OSError as error:
-        raise ResipError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return data.hash
 
 

@@ -11,11 +11,12 @@ Shape letters: N steps, E episodes, Do observation, Da action dimension, T predi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,6 +157,23 @@ def join_demonstrations(parts: Sequence[Demonstrations]) -> Demonstrations:
         source=" + ".join(part.source for part in parts),
         seed=parts[0].seed,
     )
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Folder to write to, which becomes `path` at the end; nothing is left after an error.
+
+    Raises:
+        DataError: when it cannot be written.
+    """
+    work = path.with_name(f".{path.name}.writing.{os.getpid()}")
+    try:
+        yield work
+        work.rename(path)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def write_demonstrations(path: Path, data: Demonstrations) -> None:

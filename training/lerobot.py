@@ -10,8 +10,6 @@ parquet files (`observation.images.<camera>`, so nothing is lost), and `action`.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ from resip_ros.core.tasks import TaskSpec, get_task
 from training.dataset import (
     Demonstrations,
     build_demonstrations,
+    new_folder,
     read_demonstrations,
     write_demonstrations,
 )
@@ -87,8 +86,7 @@ def export(settings: Export) -> dict[str, Any]:
     _refuse_existing(settings.out)
     task, data, cameras = _open(settings.dataset)
     reader = ImageReader(settings.dataset, cameras, len(data.action)) if cameras else None
-    work = settings.out.with_name(f".{settings.out.name}.exporting.{os.getpid()}")
-    try:
+    with new_folder(settings.out) as work:
         episodes = [
             _write_episode(work, task, data, reader, number) for number in range(data.num_episodes)
         ]
@@ -100,11 +98,6 @@ def export(settings: Export) -> dict[str, Any]:
         statistics |= {PICTURES + c: _picture_statistics(reader, c, data) for c in cameras}
         for name, content in (("info", info), ("stats", statistics)):
             (work / f"meta/{name}.json").write_text(json.dumps(content, indent=1))
-        work.rename(settings.out)
-    except OSError as error:
-        raise DataError(f"cannot write {settings.out}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return info
 
 
@@ -197,15 +190,9 @@ def read_back(settings: Import) -> Demonstrations:
     observations = [np.hstack([_matrix(t, STATE), _matrix(t, PARTS)]) for t in tables]
     actions = [_matrix(table, ACTION) for table in tables]
     data = build_demonstrations(task.name, observations, actions, source="lerobot", seed=0)
-    work = settings.out.with_name(f".{settings.out.name}.importing.{os.getpid()}")
-    try:
+    with new_folder(settings.out) as work:
         write_demonstrations(work, data)
         _copy_pictures(root, info, cameras, work, len(data.action))
-        work.rename(settings.out)
-    except OSError as error:
-        raise DataError(f"cannot write {settings.out}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return data
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from training.dataset import (
     Demonstrations,
     build_demonstrations,
     join_demonstrations,
+    new_folder,
     read_demonstrations,
     split_episodes,
     write_demonstrations,
@@ -188,3 +190,19 @@ def test_split_is_by_episode_and_complete(episodes: int, held_out: int) -> None:
 def test_one_episode_cannot_be_split() -> None:
     with pytest.raises(DataError, match="at least 2 episodes"):
         split_episodes(1, seed=0)
+
+
+def test_a_new_folder_is_there_whole_or_not_at_all(data: Demonstrations, tmp_path: Path) -> None:
+    def fill_the_disk(folder: Path) -> None:
+        folder.mkdir()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with new_folder(tmp_path / "good") as work:
+        write_demonstrations(work, data)
+        assert not (tmp_path / "good").exists()
+    with (
+        pytest.raises(DataError, match="cannot write .*bad"),
+        new_folder(tmp_path / "bad") as work,
+    ):
+        fill_the_disk(work)
+    assert [path.name for path in tmp_path.iterdir()] == ["good"]
