@@ -31,6 +31,7 @@ from training.bc_trainer import BcTrainer, name_last
 from training.board import Board
 from training.dataset import read_demonstrations
 from training.distributed import Group, join_group, leave_group
+from training.program import run_program
 from training.student_trainer import make_student_trainer, refuse_student_settings
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -181,16 +182,16 @@ class _StopRequest:
 
 def main() -> int:
     """Entry point; a wrong input ends with one message, not a traceback."""
-    try:
+
+    def work() -> None:
         metrics = train(tyro.cli(BcConfig, description=__doc__))
-    except ResipError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        if metrics:
+            print(json.dumps(metrics, indent=2))
+
+    try:
+        return run_program("training.bc", work, "interrupted; the last checkpoint is kept")
     finally:
         leave_group()
-    if metrics:
-        print(json.dumps(metrics, indent=2))
-    return 0
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from training.bc_trainer import BcTrainer
 from training.bench_env import bench_env
 from training.dataset import build_demonstrations
 from training.env import AssemblyEnv
+from training.program import run_program
 
 WARM_UP = 3
 CHUNK_LIMIT_MS = 100.0
@@ -140,7 +141,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(tyro.cli(main, description=__doc__))
-    except ResipError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(run_program("training.bench", lambda: sys.exit(tyro.cli(main, description=__doc__))))

@@ -10,6 +10,7 @@ of any two bodies.
 from __future__ import annotations
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from resip_ros.core.tasks import get_task
 from resip_ros.sim.arm import find_arms
 from resip_ros.sim.initial_states import InitialState, sample_initial_state
 from resip_ros.sim.scene import build_scene
+from training.program import run_program
 
 MAX_OVERLAP_M = 1e-4
 """Contacts at rest sink in by some micrometres; this is overlap."""
@@ -120,13 +122,12 @@ def check(settings: CheckSettings) -> dict[str, Any]:
     return figures
 
 
-def main() -> None:
+def main() -> int:
     """Command-line entry."""
-    try:
-        check(tyro.cli(CheckSettings, description=__doc__))
-    except ResipError as error:
-        raise SystemExit(f"training.check_states: {error}") from None
+    return run_program(
+        "training.check_states", lambda: check(tyro.cli(CheckSettings, description=__doc__))
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -15,6 +15,7 @@ on.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -33,6 +34,7 @@ from training.collect_parts import Part, PartStore, join_parts, run_parts
 from training.dataset import write_demonstrations
 from training.demonstrators.registry import Demonstrator, make_demonstrator
 from training.env import AssemblyEnv
+from training.program import run_program
 from training.real_standin import standin_engine
 from training.rollout import PolicyRollout
 
@@ -270,16 +272,13 @@ def make_crew(settings: CollectSettings, part: int = 0) -> Crew:
     return PolicyCrew(settings.policy, settings.task, settings.envs, seed)
 
 
-def main() -> None:
+def main() -> int:
     """Command-line entry."""
-    try:
-        run(tyro.cli(CollectSettings, description=__doc__))
-    except ResipError as error:
-        raise SystemExit(f"training.collect: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit(
-            "training.collect: interrupted; parts that are whole are kept for --resume"
-        ) from None
+    return run_program(
+        "training.collect",
+        lambda: run(tyro.cli(CollectSettings, description=__doc__)),
+        "interrupted; parts that are whole are kept for --resume",
+    )
 
 
 def run(settings: CollectSettings) -> None:
@@ -326,4 +325,4 @@ def run(settings: CollectSettings) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from resip_ros.core.errors import ConfigError, DataError, ResipError
+from resip_ros.core.errors import ConfigError, DataError
 from resip_ros.core.results import write_json_atomically
+from training.program import run_program
 
 SAME = ("task", "n", "seed", "randomness", "perturb")
 """What must be equal for episodes to be comparable one by one."""
@@ -111,13 +113,12 @@ def run(settings: CompareSettings) -> dict[str, Any]:
     return figures
 
 
-def main() -> None:
+def main() -> int:
     """Command-line entry."""
-    try:
-        run(tyro.cli(CompareSettings, description=__doc__))
-    except ResipError as error:
-        raise SystemExit(f"training.compare: {error}") from None
+    return run_program(
+        "training.compare", lambda: run(tyro.cli(CompareSettings, description=__doc__))
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

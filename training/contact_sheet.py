@@ -8,6 +8,7 @@ Letters: H, W pixels of a picture.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.tasks import TASKS
 from resip_ros.sim.render import Picture, Renderer
 from training.env import AssemblyEnv
+from training.program import run_program
 from training.view import ASSEMBLED, DemonstratorActor, Episode, make_folder, run_episode
 
 _ATTEMPTS = 10
@@ -114,15 +116,14 @@ def run(settings: SheetSettings) -> None:
     print(f"{len(TASKS)} tasks in {out}")
 
 
-def main() -> None:
+def main() -> int:
     """Command-line entry."""
-    try:
-        run(tyro.cli(SheetSettings, description=__doc__))
-    except ResipError as error:
-        raise SystemExit(f"training.contact_sheet: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("training.contact_sheet: interrupted; nothing was written") from None
+    return run_program(
+        "training.contact_sheet",
+        lambda: run(tyro.cli(SheetSettings, description=__doc__)),
+        "interrupted; nothing was written",
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

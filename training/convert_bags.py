@@ -29,6 +29,7 @@ from resip_ros.core.tasks import TaskSpec, get_task
 from training.bag_pictures import PictureStore, Recorded, find_pictures, read_pictures
 from training.bag_steps import Steps, read_steps
 from training.dataset import build_demonstrations, new_folder, write_demonstrations
+from training.program import run_program
 from training.provenance import describe_command, describe_commit
 
 SOURCE = "bags"
@@ -225,15 +226,14 @@ def _report(settings: ConvertSettings, found: Conversion) -> int:
     return 1 if found.failures else 0
 
 
-def main() -> None:
+def main() -> int:
     """Command-line entry."""
-    settings = tyro.cli(ConvertSettings, description=__doc__)
-    try:
-        status = run(settings)
-    except ResipError as error:
-        raise SystemExit(f"training.convert_bags: {error}") from None
-    raise SystemExit(status)
+    return run_program(
+        "training.convert_bags",
+        lambda: sys.exit(run(tyro.cli(ConvertSettings, description=__doc__))),
+        "interrupted; nothing was written",
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -20,8 +20,8 @@ import torch
 import tyro
 from rich.console import Console
 
-from resip_ros.core.errors import ResipError
 from training.dagger_run import DaggerArgs, Run
+from training.program import run_program
 
 
 def run(args: DaggerArgs) -> list[dict[str, Any]]:
@@ -36,15 +36,11 @@ def run(args: DaggerArgs) -> list[dict[str, Any]]:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line entry."""
-    try:
-        run(tyro.cli(DaggerArgs, args=argv, description=__doc__))
-    except ResipError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted: the last complete round is kept, --resume", file=sys.stderr)
-        return 130
-    return 0
+    return run_program(
+        "training.dagger",
+        lambda: run(tyro.cli(DaggerArgs, args=argv, description=__doc__)),
+        "interrupted: the last complete round is kept, --resume",
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ every policy meets the same ones. A student sees the simulations as --look says:
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -23,12 +24,13 @@ import torch
 import tyro
 from rich.progress import Progress
 
-from resip_ros.core.errors import ConfigError, ResipError
+from resip_ros.core.errors import ConfigError
 from resip_ros.core.results import wilson_interval, write_json_atomically
 from resip_ros.policy.bundle import load_policy
 from resip_ros.policy.runtime import AssemblyPolicy
 from training.env import AssemblyEnv
 from training.eyes import PLAIN, Eyes
+from training.program import run_program
 from training.real_standin import STANDIN, standin_engine
 from training.rollout import PolicyRollout
 from training.stages import reached_stage, stage_names
@@ -248,15 +250,14 @@ def open_eyes(settings: EvaluateSettings, policy: AssemblyPolicy, env: AssemblyE
     return Eyes(env, look, settings.seed, STANDIN.image_delay_steps if standin else 0)
 
 
-def main() -> None:
+def main() -> int:
     """Command-line entry."""
-    try:
-        run(tyro.cli(EvaluateSettings, description=__doc__))
-    except ResipError as error:
-        raise SystemExit(f"training.evaluate: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("training.evaluate: interrupted; nothing was written") from None
+    return run_program(
+        "training.evaluate",
+        lambda: run(tyro.cli(EvaluateSettings, description=__doc__)),
+        "interrupted; nothing was written",
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -37,6 +37,7 @@ from training.experiment_list import (
     evaluation_steps,
 )
 from training.experiment_report import build_report
+from training.program import run_program
 
 
 @dataclass(frozen=True)
@@ -162,15 +163,11 @@ def run(settings: Settings) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line entry."""
-    try:
-        run(tyro.cli(Settings, args=argv, description=__doc__))
-    except ResipError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted: run it again to go on where it was", file=sys.stderr)
-        return 130
-    return 0
+    return run_program(
+        "training.experiments",
+        lambda: run(tyro.cli(Settings, args=argv, description=__doc__)),
+        "interrupted: run it again to go on where it was",
+    )
 
 
 if __name__ == "__main__":

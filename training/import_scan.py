@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import keyword
 import shutil
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,12 @@ import tyro
 import yaml
 from rich.console import Console
 
-from resip_ros.core.errors import ConfigError, ResipError
+from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array
 from resip_ros.sim.gl import NoRenderingError
 from resip_ros.sim.scans import PART_FILE, SCHEMA, VISUAL_FILE, hash_file, read_scan
 from training import scan_mesh
+from training.program import run_program
 from training.provenance import describe_command
 from training.scan_mesh import Mesh
 from training.scan_picture import draw_part
@@ -228,16 +230,15 @@ def summarise(description: dict[str, Any], out: Path) -> str:
     )
 
 
-def main() -> None:
+def main() -> int:
     """Command-line entry."""
     settings = tyro.cli(ImportSettings, description=__doc__)
-    try:
-        print(summarise(run(settings), settings.out))
-    except ResipError as error:
-        raise SystemExit(f"training.import_scan: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("training.import_scan: interrupted; nothing was written") from None
+    return run_program(
+        "training.import_scan",
+        lambda: print(summarise(run(settings), settings.out)),
+        "interrupted; nothing was written",
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from resip_ros.cameras.pictures import decode_jpeg
 from resip_ros.core.action import action_names
-from resip_ros.core.errors import ConfigError, DataError, ResipError
+from resip_ros.core.errors import ConfigError, DataError
 from resip_ros.core.images import IMAGE_SHAPE, image_array
 from resip_ros.core.observation import observation_names
 from resip_ros.core.tasks import TaskSpec, get_task
@@ -53,6 +53,7 @@ from training.lerobot_format import (
     task_index,
     write_table,
 )
+from training.program import run_program
 
 
 @dataclass(frozen=True)
@@ -274,22 +275,25 @@ def _refuse_existing(path: Path) -> None:
         raise ConfigError(f"{path} exists already; choose another --out or remove it")
 
 
-def main() -> None:
+def run(settings: Export | Import) -> None:
+    """Export or import, and print a summary."""
+    if isinstance(settings, Export):
+        info = export(settings)
+        print(json.dumps({k: info[k] for k in ("total_episodes", "total_frames", "fps")}))
+    else:
+        data = read_back(settings)
+        print(json.dumps({"episodes": data.num_episodes, "hash": data.hash}))
+
+
+def main() -> int:
     """Command-line entry."""
     settings = tyro.extras.subcommand_cli_from_dict(
         {"export": Export, "import": Import}, description=__doc__
     )
-    try:
-        if isinstance(settings, Export):
-            info = export(settings)
-            print(json.dumps({k: info[k] for k in ("total_episodes", "total_frames", "fps")}))
-        else:
-            data = read_back(settings)
-            print(json.dumps({"episodes": data.num_episodes, "hash": data.hash}))
-    except ResipError as error:
-        sys.stderr.write(f"training.lerobot: {error}\n")
-        raise SystemExit(1) from None
+    return run_program(
+        "training.lerobot", lambda: run(settings), "interrupted; nothing was written"
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,6 +9,7 @@ as the encoder gets it and five times augmented).
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,12 +21,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from rich.progress import track
 
-from resip_ros.core.errors import ResipError
 from resip_ros.core.images import POLICY_CAMERAS
 from resip_ros.policy.image_encoder import CROP, prepare_images
 from resip_ros.sim.render import Renderer
 from training.augment import Augment
 from training.dataset import Demonstrations, read_demonstrations
+from training.program import run_program
 from training.randomize import LOOKS
 from training.render import Pictures, RandomRenderer, check_states, read_task
 
@@ -124,13 +125,12 @@ def run(settings: SheetSettings) -> None:
     print(f"{settings.out / 'rerender.png'} and {settings.out / 'augment.png'}")
 
 
-def main() -> None:
+def main() -> int:
     """Command-line entry."""
-    try:
-        run(tyro.cli(SheetSettings, description=__doc__))
-    except ResipError as error:
-        raise SystemExit(f"training.picture_sheets: {error}") from None
+    return run_program(
+        "training.picture_sheets", lambda: run(tyro.cli(SheetSettings, description=__doc__))
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

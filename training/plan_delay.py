@@ -14,6 +14,7 @@ Letters: N environments, K executed steps, Da action dimensions.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,12 +26,13 @@ from rich.progress import track
 
 from resip_ros.core.action import decode_action
 from resip_ros.core.chunking import greatest_delay
-from resip_ros.core.errors import ConfigError, ResipError
+from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array, rotation_angle
 from resip_ros.core.results import write_json_atomically
 from resip_ros.policy.bundle import load_policy
 from resip_ros.policy.runtime import AssemblyPolicy
 from training.env import AssemblyEnv
+from training.program import run_program
 from training.rollout import PolicyRollout
 
 NOISE = "other noise"
@@ -160,13 +162,12 @@ def run(settings: PlanDelaySettings) -> dict[str, Any]:
     return figures
 
 
-def main() -> None:
+def main() -> int:
     """Command-line entry."""
-    try:
-        run(tyro.cli(PlanDelaySettings, description=__doc__))
-    except ResipError as error:
-        raise SystemExit(f"training.plan_delay: {error}") from None
+    return run_program(
+        "training.plan_delay", lambda: run(tyro.cli(PlanDelaySettings, description=__doc__))
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

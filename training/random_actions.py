@@ -22,6 +22,7 @@ Letters: N environments, A action dimension, S steps.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,7 +36,7 @@ from rich.table import Table
 from resip_ros.core.action import ACTION_DIM, decode_action, encode_action
 from resip_ros.core.arms import to_base_frames, to_task_frame
 from resip_ros.core.config import ControlConfig, load_control_config
-from resip_ros.core.errors import ConfigError, ResipError
+from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array, rotvec_to_matrix
 from resip_ros.core.limits import clip_to_workspace
 from resip_ros.core.results import write_json_atomically
@@ -44,6 +45,7 @@ from training.demonstrators.registry import make_demonstrator
 from training.env import AssemblyEnv
 from training.env_types import Snapshot, StepResult
 from training.force_meter import MeteredEngine, Peaks
+from training.program import run_program
 
 MOTIONS = ("wander", "press", "jump")
 FAILURES = ("reflex", "thrown", "unstable")
@@ -317,15 +319,13 @@ def _spread(values: Array, digits: int = 1) -> dict[str, float]:
     }
 
 
-def main() -> None:
+def main() -> int:
     """Command-line entry."""
-    settings = tyro.cli(RandomSettings, description=__doc__)
-    try:
-        run(settings)
-    except ResipError as error:
-        raise SystemExit(f"training.random_actions: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("training.random_actions: interrupted; nothing was written") from None
+    return run_program(
+        "training.random_actions",
+        lambda: run(tyro.cli(RandomSettings, description=__doc__)),
+        "interrupted; nothing was written",
+    )
 
 
 def run(settings: RandomSettings) -> dict[str, Any]:
@@ -354,4 +354,4 @@ def _print(figures: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import json
 import multiprocessing
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -26,12 +27,13 @@ import zarr
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from resip_ros.core.errors import ConfigError, DataError, ResipError
+from resip_ros.core.errors import ConfigError, DataError
 from resip_ros.core.images import POLICY_CAMERAS, image_array
 from resip_ros.sim.gl import find_backend
 from resip_ros.sim.render import Renderer
 from training.dataset import Demonstrations, read_demonstrations, write_demonstrations
 from training.image_dataset import CHUNK_FRAMES, IMAGES_ATTRIBUTE, create_image_arrays
+from training.program import run_program
 from training.provenance import describe_command, describe_commit
 from training.randomize import LOOKS, LookApplier, LookRange, prepare_scene, sample_look
 from training.real_standin import STANDIN
@@ -319,15 +321,14 @@ def plain_rate(path: Path, task: str, frames: int) -> float:
         return frames / (time.perf_counter() - began)
 
 
-def main() -> None:
+def main() -> int:
     """Command-line entry."""
-    try:
-        run(tyro.cli(RenderSettings, description=__doc__))
-    except ResipError as error:
-        raise SystemExit(f"training.render: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("training.render: interrupted; --resume goes on") from None
+    return run_program(
+        "training.render",
+        lambda: run(tyro.cli(RenderSettings, description=__doc__)),
+        "interrupted; --resume goes on",
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,6 +10,7 @@ tries ended from each other. Letters: S tries of one goal.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -30,6 +31,7 @@ from resip_ros.core.geometry import (
 from resip_ros.core.tasks import AssembledPair, get_task, goal_poses
 from resip_ros.sim.scene import set_physics_options
 from resip_ros.sim.task_scene import get_scene
+from training.program import run_program
 
 BESIDE_M = 0.002
 BESIDE_RAD = np.radians(5.0)
@@ -229,16 +231,12 @@ def run(settings: SettleSettings) -> str:
     )
 
 
-def main() -> None:
+def main() -> int:
     """Command-line entry."""
-    settings = tyro.cli(SettleSettings, description=__doc__)
-    try:
-        print(run(settings))
-    except ResipError as error:
-        raise SystemExit(f"training.settle: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("training.settle: interrupted") from None
+    return run_program(
+        "training.settle", lambda: print(run(tyro.cli(SettleSettings, description=__doc__)))
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

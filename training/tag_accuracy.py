@@ -8,6 +8,7 @@ what the detector says with the truth. Drawing shares no code with the detector 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 
 import cv2
@@ -19,6 +20,7 @@ from resip_ros.cameras.source import Calibration
 from resip_ros.cameras.tag_layout import Pose, Tag, TagLayout
 from resip_ros.cameras.tags import TagDetector, angle
 from resip_ros.core.geometry import rotvec_to_matrix
+from training.program import run_program
 
 BITS = 10
 """Cells of a tag's edge with its white border; the black square has 8."""
@@ -158,11 +160,15 @@ def measure(settings: AccuracySettings) -> dict[str, float]:
     return result
 
 
-def main() -> None:
+def main() -> int:
     """Command-line entry."""
-    settings = tyro.cli(AccuracySettings, description=__doc__)
-    print(json.dumps(measure(settings), indent=1))
+    return run_program(
+        "training.tag_accuracy",
+        lambda: print(
+            json.dumps(measure(tyro.cli(AccuracySettings, description=__doc__)), indent=1)
+        ),
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

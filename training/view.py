@@ -11,6 +11,7 @@ episode, D observation, A action dimension.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -20,7 +21,7 @@ import torch
 import tyro
 from rich.progress import track
 
-from resip_ros.core.errors import ConfigError, ResipError
+from resip_ros.core.errors import ConfigError
 from resip_ros.core.geometry import Array
 from resip_ros.core.tasks import get_task
 from resip_ros.policy.bundle import load_policy
@@ -32,6 +33,7 @@ from resip_ros.sim.task_scene import get_randomness
 from resip_ros.sim.video import VideoWriter
 from training.demonstrators.registry import make_demonstrator
 from training.env import AssemblyEnv
+from training.program import run_program
 from training.window import find_viewer, play
 
 ASSEMBLED = "assembled"
@@ -214,15 +216,10 @@ def run(settings: ViewSettings) -> None:
         print(f"video in {out}")
 
 
-def main() -> None:
+def main() -> int:
     """Command-line entry."""
-    try:
-        run(tyro.cli(ViewSettings, description=__doc__))
-    except ResipError as error:
-        raise SystemExit(f"training.view: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("training.view: interrupted") from None
+    return run_program("training.view", lambda: run(tyro.cli(ViewSettings, description=__doc__)))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

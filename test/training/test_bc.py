@@ -333,7 +333,7 @@ def test_command_line_reports_bad_data_in_one_line(
         "sys.argv", ["bc", "--data", str(missing), "--out", str(config.out), "--steps", "2"]
     )
     assert bc.main() == 1
-    assert f"error: no dataset at {missing}" in capsys.readouterr().err
+    assert f"training.bc: no dataset at {missing}" in capsys.readouterr().err
 
 
 def test_bad_numbers_are_refused(config: BcConfig) -> None:

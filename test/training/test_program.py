@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from resip_ros.core.errors import ConfigError
+from training.program import run_program
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "told"),
+    [
+        (None, 0, ""),
+        (ConfigError("got 0, expected 1"), 1, "training.look: got 0, expected 1\n"),
+        (KeyboardInterrupt(), 130, "training.look: interrupted; go on with --resume\n"),
+    ],
+)
+def test_status_and_one_line(capsys, end, status, told):
+    def work():
+        if end is not None:
+            raise end
+        return {"a": 1}
+
+    assert run_program("training.look", work, "interrupted; go on with --resume") == status
+    assert capsys.readouterr().err == told
+
+
+def test_a_fault_of_ours_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run_program("training.look", lambda: 1 / 0)
