@@ -41,7 +41,7 @@ def add_parsers(commands: Any) -> None:
     repair = commands.add_parser("repair", help="rescue bags after a crash; originals are kept")
     repair.add_argument("bags", type=Path, nargs="+", metavar="BAG", help="a bag's folder")
     review = commands.add_parser(
-        "review", help="list recorded episodes; label, drop or bring back some"
+        "review", help="list recorded episodes; draw, label, drop or bring back some"
     )
     review.add_argument("directory", type=Path, metavar="DIR", help="where the bags are")
     review.add_argument(
@@ -53,13 +53,20 @@ def add_parsers(commands: Any) -> None:
     review.add_argument(
         "--success", nargs="+", metavar="yes|no NAME", default=[], help="label episodes"
     )
+    review.add_argument(
+        "--plot",
+        nargs="*",
+        metavar="NAME",
+        help="draw these episodes, or all: pictures of the cameras, motion, gripper and events "
+        "over time, one PNG each in DIR/review",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Carries out `resip repair` or `resip review`.
 
     Returns:
-        Exit status: 0, or 1 when a bag could not be rescued.
+        Exit status: 0, or 1 when a bag could not be rescued or drawn.
 
     Raises:
         ResipError: told in one line by the caller.
@@ -97,4 +104,21 @@ def _review(arguments: argparse.Namespace) -> int:
     # a file or pipe gets whole lines, not lines cut at 80 columns
     console = Console(highlight=False) if sys.stdout.isatty() else Console(width=200)
     console.print(review.build_table(rows))
-    return 0
+    if arguments.plot is None:
+        return 0
+    chosen = review.choose(directory, arguments.plot) if arguments.plot else None
+    return _plot(chosen or [row.path for row in rows])
+
+
+def _plot(bags: list[Path]) -> int:
+    from resip_ros.bags.review_plot import draw_review
+
+    failed = 0
+    for bag in bags:
+        try:
+            path, notes = draw_review(bag)
+            sys.stdout.write(f"{path}{''.join(f'; {note}' for note in notes)}\n")
+        except ResipError as error:
+            failed += 1
+            sys.stderr.write(f"resip review: {error}\n")
+    return 1 if failed else 0

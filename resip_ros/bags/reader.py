@@ -96,6 +96,14 @@ class Bag:
             found[connection.topic] += connection.msgcount
         return found
 
+    @property
+    def span_ns(self) -> tuple[int, int]:
+        """Receipt of the first message, and just after the last one; equal for an empty bag."""
+        assert self._reader is not None
+        first, end = self._reader.start_time, self._reader.end_time
+        # of no message at all the library says the end of time
+        return (first, end) if sum(self.counts.values()) else (0, 0)
+
     def records(self, topics: Collection[str] | None = None) -> Iterator[Record]:
         """Messages in order of receipt.
 

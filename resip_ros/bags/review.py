@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.table import Table
 
 from resip_ros.bags import sidecar
-from resip_ros.bags.layout import JOINT_STATES, NAMESPACE, NET_ACTION, TRASH
+from resip_ros.bags.layout import NAMESPACE, NET_ACTION, TRASH
 from resip_ros.bags.reader import Bag, find_bags, is_bag, measure, storage_files
 from resip_ros.bags.recorder import move_aside, move_to_trash
 from resip_ros.bags.sidecar import Episode, load_episode, write_episode
@@ -46,11 +46,17 @@ def describe(path: Path) -> Row:
             return Row(path, FOREIGN, size, episode)
     except DataError as error:
         return Row(path, UNREADABLE, size, Episode(task="?"), str(error))
+    if is_in_progress(path, episode):
+        return Row(path, IN_PROGRESS, size, episode)
     if episode.state == sidecar.RECORDING:
-        if any(is_being_written(file) for file in storage_files(path)):
-            return Row(path, IN_PROGRESS, size, episode)
         return Row(path, UNREADABLE, size, episode, f"resip repair {path}")
     return Row(path, episode.state, size, episode, "; ".join(episode.problems))
+
+
+def is_in_progress(path: Path, episode: Episode) -> bool:
+    """Whether a recorder is writing the bag now."""
+    writes = episode.state == sidecar.RECORDING
+    return writes and any(is_being_written(file) for file in storage_files(path))
 
 
 def build_table(rows: list[Row]) -> Table:
@@ -70,7 +76,7 @@ def build_table(rows: list[Row]) -> Table:
             row.state,
             success,
             f"{episode.duration_s:.1f}",
-            rate(episode, JOINT_STATES),
+            rate(episode, "/joint_states"),
             rate(episode, f"{NAMESPACE}/parts/"),
             rate(episode, NET_ACTION),
             rate(episode, "/image_raw"),
@@ -81,6 +87,12 @@ def build_table(rows: list[Row]) -> Table:
     return table
 
 
+def is_needed(topic: str) -> bool:
+    """Whether policies need the stream: joint states of any arm, and part poses."""
+    is_joints = topic.startswith(f"{NAMESPACE}/") and topic.endswith("/joint_states")
+    return is_joints or topic.startswith(f"{NAMESPACE}/parts/")
+
+
 def rate(episode: Episode, part_of_name: str) -> str:
     """Lowest rate of the topics whose name has this in it, Hz."""
     rates = [t.rate_hz or 0.0 for name, t in episode.topics.items() if part_of_name in name]
@@ -89,8 +101,7 @@ def rate(episode: Episode, part_of_name: str) -> str:
 
 def longest_gap(episode: Episode) -> str:
     """Longest silence of joint states or part poses, s, when it is worth a look."""
-    wanted = (JOINT_STATES, f"{NAMESPACE}/parts/")
-    gaps = [t.max_gap_s or 0.0 for name, t in episode.topics.items() if name.startswith(wanted)]
+    gaps = [t.max_gap_s or 0.0 for name, t in episode.topics.items() if is_needed(name)]
     return f"{max(gaps):.2f}{' !' if max(gaps) > GAP_S else ''}" if gaps else "-"
 
 
@@ -101,7 +112,7 @@ def drop(directory: Path, names: list[str]) -> list[Path]:
         DataError: for an unknown name, before anything is moved.
         ResipError: when one cannot be moved.
     """
-    return [move_to_trash(path) for path in _choose(directory, names)]
+    return [move_to_trash(path) for path in choose(directory, names)]
 
 
 def keep(directory: Path, names: list[str]) -> list[Path]:
@@ -111,7 +122,7 @@ def keep(directory: Path, names: list[str]) -> list[Path]:
         DataError: for an unknown name, before anything is moved.
         ResipError: when one cannot be moved.
     """
-    found = _choose(directory / TRASH, names)
+    found = choose(directory / TRASH, names)
     back = [move_aside(path, directory) for path in found]
     for path in back:
         episode = load_episode(path)
@@ -128,7 +139,7 @@ def label(directory: Path, names: list[str], success: bool) -> None:
         DataError: for an unknown name or a bag that was not made by the recorder.
         ResipError: when a sidecar cannot be written.
     """
-    for path in _choose(directory, names):
+    for path in choose(directory, names):
         episode = load_episode(path)
         if episode is None:
             raise DataError(
@@ -139,7 +150,7 @@ def label(directory: Path, names: list[str], success: bool) -> None:
         write_episode(path, episode)
 
 
-def _choose(directory: Path, names: list[str]) -> list[Path]:
+def choose(directory: Path, names: list[str]) -> list[Path]:
     """Paths of the named bags.
 
     Raises:

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+import numpy as np
 import pytest
 
 from resip_ros import cli
+from resip_ros.bags.reader import find_bags
 from resip_ros.bags.sidecar import Episode, load_episode, write_episode
+
+from .script import Script
 
 
 def test_review_labels_drops_and_shows(closed_bag, capsys):
@@ -39,3 +43,29 @@ def test_repair_tells_about_each_bag(closed_bag, notes, capsys):
 def test_record_wants_a_known_task(capsys, tmp_path):
     assert cli.main(["record", str(tmp_path), "--task", "one_legg"]) == 1
     assert "did you mean 'one_leg'" in capsys.readouterr().err
+
+
+def test_episodes_are_drawn_and_a_bad_bag_does_not_stop_the_others(
+    closed_bag, notes, capsys, tmp_path
+):
+    folder = closed_bag.parent
+    script = Script()
+    script.joints(0.0, np.zeros(7), 0.06)
+    script.write(folder / "second")
+    script.write_foreign(folder / "third")
+    notes.write(folder / "crashed", 10).abandon()
+    assert cli.main(["review", str(folder), "--plot"]) == 1
+    captured = capsys.readouterr()
+    pictures = sorted(p.name for p in (folder / "review").iterdir())
+    assert pictures == ["second.png", "third.png"]
+    assert f"{folder / 'review' / 'second.png'}; no pictures in this bag" in captured.out
+    first, crashed = sorted(captured.err.splitlines(), key=lambda line: "crashed" in line)
+    assert "first has nothing to draw" in first
+    assert "resip repair" in crashed
+    # the pictures are no bag, and chosen ones are drawn alone
+    (folder / "review" / "second.png").unlink()
+    assert cli.main(["review", str(folder), "--plot", "third"]) == 0
+    assert [p.name for p in (folder / "review").iterdir()] == ["third.png"]
+    assert "review" not in [bag.name for bag in find_bags(folder)]
+    assert cli.main(["review", str(folder), "--plot", "third", "nothing"]) == 1
+    assert "has no bag nothing" in capsys.readouterr().err
