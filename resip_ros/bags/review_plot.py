@@ -43,6 +43,10 @@ _DPI = 100
 _WIDTH_IN = 18.0
 _PLOTS_IN = 6.5
 _STRIP_IN = 1.38
+_STRIPS_IN = 4.0
+"""At most; more cameras are drawn smaller, so that all of it stays on a screen."""
+_BOTH_IN = 9.3
+_DOTS = 500
 _AXES = (("x", "tab:red"), ("y", "tab:green"), ("z", "tab:blue"))
 _MEASURED, _COMMANDED = "black", "tab:orange"
 _MARK_COLOURS = {
@@ -56,7 +60,6 @@ _MARK_COLOURS = {
 }
 """Others, such as ``homed``, are grey and dotted."""
 _GAP = "#ffd2cb"
-_DETAIL_LENGTH = 90
 
 
 def picture_path(bag: Path) -> Path:
@@ -87,12 +90,13 @@ def draw_review(bag: Path) -> tuple[Path, list[str]]:
 
 def build_figure(view: EpisodeView) -> Figure:
     """Arranges strips above curves."""
-    strips_in = _STRIP_IN * len(view.strips)
-    plots_in = _PLOTS_IN if view.arms else 0.6
-    height = 0.7 + 0.2 * len(view.notes) + strips_in + plots_in
+    title = _title(view)
+    strips_in = min(_STRIP_IN * len(view.strips), _STRIPS_IN)
+    plots_in = min(_PLOTS_IN, _BOTH_IN - strips_in) if view.arms else 0.6
+    height = 0.5 + 0.2 * len(title) + strips_in + plots_in
     figure = Figure(figsize=(_WIDTH_IN, height), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(_title(view), fontsize=11)
+    figure.suptitle("\n".join(_short(line, 200) for line in title), fontsize=11)
     ratios = [*([strips_in] if view.strips else []), plots_in]
     parts = figure.subfigures(len(ratios), 1, height_ratios=ratios, squeeze=False)[:, 0]
     if view.strips:
@@ -101,7 +105,8 @@ def build_figure(view: EpisodeView) -> Figure:
     return figure
 
 
-def _title(view: EpisodeView) -> str:
+def _title(view: EpisodeView) -> list[str]:
+    """Lines: which episode, faults, what could not be drawn."""
     episode = view.episode
     words = [view.name]
     if episode is not None:
@@ -114,7 +119,9 @@ def _title(view: EpisodeView) -> str:
     else:
         words.append("no sidecar")
     words.append(f"{view.end_s - view.begin_s:.1f} s")
-    return "\n".join([_short(" | ".join(words), 200), *(_short(n, 200) for n in view.notes)])
+    faults = [mark for mark in view.marks if mark.kind == events.FAULT and mark.detail]
+    told = [f"fault at {mark.time_s:.1f} s: {mark.detail}" for mark in faults]
+    return [" | ".join(words), *told[:3], *view.notes]
 
 
 def _short(text: str, length: int) -> str:
@@ -131,11 +138,14 @@ def _draw_strips(part: SubFigure, view: EpisodeView) -> None:
 def _draw_strip(axes: Axes, strip: Strip, view: EpisodeView) -> None:
     """Pictures side by side, each with its time; what is missing stays grey."""
     height = HEIGHT / WIDTH
+    box: dict[str, Any] = {"facecolor": "black", "alpha": 0.6, "pad": 1.5, "lw": 0}
+    style: dict[str, Any] = {"color": "white", "fontsize": 9, "bbox": box}
+    axes.text(0.03, height - 0.03, strip.camera, va="top", **style)
     for column, shown in enumerate(strip.shown):
         left, right = column + 0.01, column + 0.99
         label = "no picture"
         if shown is not None:
-            label = f"{view.seconds(shown.log_ns):.1f} s"
+            label = f"{view.seconds(shown.log_ns):z.1f} s"
             label = f"{label}, damaged" if shown.picture is None else label
         if shown is not None and shown.picture is not None:
             rows, columns = shown.picture.shape[:2]
@@ -145,12 +155,9 @@ def _draw_strip(axes: Axes, strip: Strip, view: EpisodeView) -> None:
             axes.imshow(shown.picture, extent=extent, interpolation="antialiased")
         else:
             axes.fill_between([left, right], 0.0, height, color="0.9", lw=0)
-        box = {"facecolor": "black", "alpha": 0.6, "pad": 1.5, "lw": 0}
-        axes.text(left + 0.02, 0.03, label, color="white", fontsize=9, bbox=box)
+        axes.text(left + 0.02, 0.03, label, **style)
     axes.set(xlim=(0, COUNT), ylim=(0, height), xticks=[], yticks=[], aspect="equal")
-    axes.set_ylabel(strip.camera, fontsize=10)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.set_frame_on(False)
 
 
 def _draw_motion(part: SubFigure, view: EpisodeView) -> None:
@@ -211,10 +218,9 @@ def _legend(view: EpisodeView) -> list[Line2D | Patch]:
     ]
     for kind in dict.fromkeys(mark.kind for mark in view.marks):
         marks = [mark for mark in view.marks if mark.kind == kind]
-        times = ", ".join(f"{mark.time_s:.1f}" for mark in marks[:8])
+        times = ", ".join(f"{mark.time_s:z.1f}" for mark in marks[:8])
         more = f", … ({len(marks)})" if len(marks) > 8 else ""
-        detail = f": {marks[-1].detail}" if kind == events.FAULT and marks[-1].detail else ""
-        text = _short(f"{kind} {times}{more} s{detail}", _DETAIL_LENGTH)
+        text = f"{kind} {times}{more} s"
         found.append(Line2D([], [], **_mark_style(marks[0]), lw=2, label=text))
     if view.gaps:
         longest = max(view.gaps, key=lambda gap: gap.end_s - gap.start_s)
@@ -246,14 +252,20 @@ def _measured(arm: ArmMotion, values: Array) -> tuple[Array, Array]:
     return break_line(arm.measured_s, values, GAP_S)
 
 
+def _dots(arm: ArmMotion) -> dict[str, Any]:
+    """A dot for each action, as long as they can be told apart."""
+    return {"lw": 0.8, "marker": "." if len(arm.commands) <= _DOTS else "", "ms": 3}
+
+
 def _draw_position(axes: Axes, arm: ArmMotion) -> None:
     for i, (name, colour) in enumerate(_AXES):
         times, values = _measured(arm, arm.measured[:, i])
         axes.plot(times, values, color=colour, lw=1.4, label=name)
         times, values = _commanded(arm, arm.commands[:, i])
-        axes.plot(times, values, "--", color=colour, marker=".", ms=3, lw=0.7)
+        axes.plot(times, values, "--", color=colour, **_dots(arm))
     axes.set_ylabel("hand position, m", fontsize=10)
-    axes.legend(handles=axes.lines[::2], fontsize=9, ncols=3, loc="upper right")
+    corner: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+    axes.legend(handles=axes.lines[::2], fontsize=9, frameon=False, **corner)
 
 
 def turned_deg(rows: Array, first: Array) -> Array:
@@ -269,8 +281,8 @@ def _draw_rotation(axes: Axes, arm: ArmMotion) -> None:
         with np.errstate(invalid="ignore", divide="ignore"):
             # an action that names no rotation is recorded although the bridge refused it
             times, values = _commanded(arm, turned_deg(arm.commands, first))
-        axes.plot(times, values, "--", color=_COMMANDED, marker=".", ms=3, lw=0.7)
-    axes.set_ylabel("turned since\nthe start, deg", fontsize=10)
+        axes.plot(times, values, "--", color=_COMMANDED, **_dots(arm))
+    axes.set_ylabel("turned since\nstart, deg", fontsize=10)
 
 
 def first_row(arm: ArmMotion) -> Array | None:
@@ -284,14 +296,12 @@ def _draw_gripper(axes: Axes, arm: ArmMotion) -> None:
     """Width on the left; on the right the command, with close at the bottom."""
     times, values = _measured(arm, 1e3 * arm.measured[:, -1])
     axes.plot(times, values, color=_MEASURED, lw=1.4)
-    axes.set_ylabel("gripper width, mm", fontsize=10)
+    axes.set_ylabel("gripper\nwidth, mm", fontsize=10)
     widest = 1e3 * load_control_config().gripper_max_width_m
     axes.set_ylim(-0.06 * widest, 1.06 * max(widest, float(np.nanmax(values, initial=0.0))))
     right = axes.twinx()
     times, values = _commanded(arm, arm.commands[:, -1])
-    right.plot(
-        times, values, "--", color=_COMMANDED, marker=".", ms=3, lw=1.0, drawstyle="steps-post"
-    )
+    right.plot(times, values, "--", color=_COMMANDED, drawstyle="steps-post", **_dots(arm))
     right.set_ylim(1.12, -1.12)
     right.set_yticks([1.0, 0.0, -1.0], ["+1 close", "0", "-1 open"], fontsize=9)
     right.set_ylabel("commanded", fontsize=10, color=_COMMANDED)
