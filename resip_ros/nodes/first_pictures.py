@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waiting for the first picture of every camera, so that no episode begins without them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo
+
+from resip_ros.cameras.settings import load_camera_settings
+from resip_ros.core.errors import ResipError
+from resip_ros.core.paths import config_path
+from resip_ros.nodes import topics
+from resip_ros.nodes.launcher import NodeCrashed
+
+TIMEOUT_S = 30.0
+
+
+def camera_names(config: str) -> tuple[str, ...]:
+    """Cameras of a YAML file, given as a path or as a name in config/.
+
+    Raises:
+        ConfigError: for a file that is no good.
+    """
+    path = Path(config)
+    settings = load_camera_settings(path if path.is_file() else config_path(config))
+    return tuple(camera.name for camera in settings)
+
+
+def wait_for_pictures(
+    node: Node,
+    cameras: tuple[str, ...],
+    recorder: str,
+    wait: Callable[[Callable[[], Any], float, str], None],
+) -> None:
+    """Waits until each camera has sent a picture, and the recorder listens to it.
+
+    A camera that stays silent does not keep the arm from working: it is told in the log.
+
+    Args:
+        node: Listens meanwhile.
+        cameras: Their names.
+        recorder: Node that has to listen too; empty: none.
+        wait: Handles messages until a condition holds, with time-out and what is waited for.
+    """
+    silent = set(cameras)
+
+    def listen(camera: str) -> Any:
+        # sent beside every picture, and small
+        return node.create_subscription(
+            CameraInfo,
+            topics.info(camera),
+            lambda _: silent.discard(camera),
+            topics.image_qos(),
+        )
+
+    def is_recorded(camera: str) -> bool:
+        topic = node.resolve_topic_name(topics.image(camera))
+        found = node.get_subscriptions_info_by_topic(topic)
+        return not recorder or any(info.node_name == recorder for info in found)
+
+    subscriptions = [listen(camera) for camera in cameras]
+    try:
+        wait(
+            lambda: not silent and all(map(is_recorded, cameras)), TIMEOUT_S, "the first pictures"
+        )
+    except NodeCrashed:
+        raise
+    except ResipError as error:
+        missing = sorted(silent) or [c for c in cameras if not is_recorded(c)]
+        node.get_logger().error(f"going on without pictures of {', '.join(missing)}: {error}")
+    finally:
+        for subscription in subscriptions:
+            node.destroy_subscription(subscription)
