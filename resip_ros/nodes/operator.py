@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from rcl_interfaces.srv import SetParameters
+from rclpy.client import Client
 from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.parameter_client import AsyncParameterClient
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -25,6 +26,7 @@ from resip_ros.core.geometry import Array
 from resip_ros.core.results import EpisodeResult, RunResult
 from resip_ros.core.tasks import TaskSpec
 from resip_ros.nodes import latency, topics
+from resip_ros.nodes.first_pictures import camera_names, wait_for_pictures
 from resip_ros.nodes.launcher import NodeCrashed
 from resip_ros.nodes.policy_slot import parse_active
 from resip_ros.nodes.recording import EpisodeRecording
@@ -72,6 +74,7 @@ class Operator:
         self._events: list[events.EpisodeEvent] = []
         self._reports: list[events.NodeReport] = []
         self._active: set[str] = set()
+        self._clients: dict[str, Client] = {}
         self._recording: EpisodeRecording | None = None
         self._fault: events.EpisodeEvent | None = None
         self.is_asked_to_end = False
@@ -172,34 +175,50 @@ class Operator:
         Raises:
             ResipError: when it fails, with its message.
         """
-        client = self._node.create_client(Trigger, f"{node}/{service}")
-        try:
-            self.wait(client.service_is_ready, READY_TIMEOUT_S, f"{node}/{service} to appear")
-            future = client.call_async(Trigger.Request())
-            self.wait(future.done, SERVICE_TIMEOUT_S, f"{node}/{service}")
-        finally:
-            self._node.destroy_client(client)
-        response = future.result()
+        response = self._ask(Trigger, f"{node}/{service}", Trigger.Request())
         if response is None or not response.success:
             reason = response.message if response is not None else "no answer"
             raise ResipError(f"{node}/{service} failed: {reason}")
         return response.message
 
     def _set_seed(self, node: str, seed: int) -> None:
-        client = AsyncParameterClient(self._node, node)
-        self.wait(client.services_are_ready, READY_TIMEOUT_S, f"parameters of {node} to appear")
-        future = client.set_parameters([Parameter("seed", value=seed)])
-        self.wait(future.done, SERVICE_TIMEOUT_S, f"setting the seed of {node}")
+        request = SetParameters.Request(
+            parameters=[Parameter("seed", value=seed).to_parameter_msg()]
+        )
+        response = self._ask(SetParameters, f"{node}/set_parameters", request)
+        reasons = [r.reason for r in response.results if not r.successful]
+        if reasons:
+            raise ResipError(f"{node} refused the seed {seed}: {reasons[0]}")
+
+    def _ask(self, kind: Any, name: str, request: Any) -> Any:
+        """Calls a service; its client is kept: every process remembers those that come and go.
+
+        Raises:
+            ResipError: when it does not appear or answer in time.
+        """
+        client = self._client(kind, name)
+        self.wait(client.service_is_ready, READY_TIMEOUT_S, f"{name} to appear")
+        future = client.call_async(request)
+        try:
+            self.wait(future.done, SERVICE_TIMEOUT_S, name)
+        except ResipError:
+            client.remove_pending_request(future)
+            raise
+        return future.result()
+
+    def _client(self, kind: Any, name: str) -> Client:
+        if name not in self._clients:
+            self._clients[name] = self._node.create_client(kind, name)
+        return self._clients[name]
 
     def wait_until_ready(self) -> None:
-        """Waits for the bridge's services and for both policies.
+        """Waits for the bridge's services, both policies, and pictures of cameras that were given.
 
         Raises:
             ResipError: on time-out, or when a node has crashed.
         """
-        client = self._node.create_client(Trigger, f"{BRIDGE}/start")
+        client = self._client(Trigger, f"{BRIDGE}/start")
         self.wait(client.service_is_ready, READY_TIMEOUT_S, "starting the bridge")
-        self._node.destroy_client(client)
         if self._graph.policy:
             self.wait(lambda: len(self._active) >= 2, READY_TIMEOUT_S, "loading the policies")
         if self._graph.is_sim:
@@ -209,6 +228,10 @@ class Operator:
             with contextlib.suppress(ResipError):
                 # it finds topics as they come; a graph without it goes on
                 self.wait(self._is_recorded, RECORDER_TIMEOUT_S, "the recorder")
+        if self._graph.camera_config:
+            recorder = RECORDER if self._graph.record else ""
+            cameras = camera_names(self._graph.camera_config)
+            wait_for_pictures(self._node, cameras, recorder, self.wait)
 
     def _is_recorded(self) -> bool:
         """Whether the recorder listens to every part, beside watching for success."""
