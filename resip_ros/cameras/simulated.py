@@ -3,17 +3,23 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 
 import numpy as np
 
 from resip_ros.cameras.source import Calibration, Frame, PictureSource
 from resip_ros.core.chunking import tick_of
+from resip_ros.core.errors import DataError
 from resip_ros.core.geometry import Array
 from resip_ros.sim.cameras import get_camera
 from resip_ros.sim.render import Renderer
 
+logger = logging.getLogger(__name__)
+
 WAIT_S = 0.5
+LONGEST_S = 2.0**31
+"""A message's stamp holds no more seconds."""
 
 
 class SimSource(PictureSource):
@@ -45,7 +51,15 @@ class SimSource(PictureSource):
 
         Args:
             state: (1 + nq + 3 nmocap,): time s, joint positions, mocap positions.
+
+        Raises:
+            DataError: for values that are not finite, or a time that no message can tell.
         """
+        if not state.size or not np.isfinite(state).all() or not 0.0 <= state[0] < LONGEST_S:
+            raise DataError(
+                f"state of the simulated bench is {state[:3].tolist()}...; expected its time in s "
+                "from 0, then finite positions"
+            )
         tick = tick_of(stamp_of(state), self._rate_hz)
         with self._wake:
             if tick == self._last_tick:
@@ -70,7 +84,18 @@ class SimSource(PictureSource):
             state, self._state = self._state, None
         if state is None:
             return []
-        split = 1 + self._renderer.model.nq
+        model = self._renderer.model
+        split, size = 1 + model.nq, 1 + model.nq + 3 * model.nmocap
+        if state.size != size:
+            # the cameras go on with the next state
+            logger.error(
+                "state of the simulated bench has %d values; expected %d of task %s: do world and "
+                "cameras run the same task?",
+                state.size,
+                size,
+                self._task,
+            )
+            return []
         pictures = self._renderer.render(
             state[1:split], state[split:].reshape(-1, 3), self.cameras
         )

@@ -24,7 +24,7 @@ from resip_ros.cameras.simulated import SimSource
 from resip_ros.cameras.source import Calibration, ClockNs, Frame, PictureSource
 from resip_ros.cameras.stream import CameraStatus, CameraStream
 from resip_ros.core import messages
-from resip_ros.core.errors import ConfigError
+from resip_ros.core.errors import ConfigError, DataError
 from resip_ros.core.paths import config_path
 from resip_ros.nodes import topics
 from resip_ros.nodes.node_main import BACKGROUND_NICE, StackNode, run_node
@@ -118,11 +118,15 @@ class CameraNode(StackNode):
             for c in map(get_camera, cameras)
         ]
         self._add(source, outputs, max(SIM_SILENCE_S, 5.0 / rate_hz), None)
+
+        def on_state(message: Float64MultiArray) -> None:
+            try:
+                source.push(np.asarray(message.data, dtype=np.float64))
+            except DataError as error:
+                self.get_logger().error(f"dropped: {error}", throttle_duration_sec=1.0)
+
         self.create_subscription(
-            Float64MultiArray,
-            topics.SIM_STATE,
-            lambda message: source.push(np.asarray(message.data, dtype=np.float64)),
-            topics.stream_qos(),
+            Float64MultiArray, topics.SIM_STATE, on_state, topics.stream_qos()
         )
 
     def _add(
