@@ -24,6 +24,8 @@ TCP_FRAME = "fr3_hand_tcp"
 ARM_JOINTS: tuple[str, ...] = tuple(f"fr3_joint{i}" for i in range(1, 8))
 FINGER_JOINTS: tuple[str, ...] = ("fr3_finger_joint1", "fr3_finger_joint2")
 QUAT_TOLERANCE = 1e-3
+MAX_PIXELS = 65_500
+"""Rows or columns of a picture; JPEG, in which pictures are kept, holds no more."""
 MAX_POSITION_M = 100.0
 """A part this far away is a mistake, such as millimetres for metres."""
 
@@ -246,7 +248,7 @@ def decode_image(message: Any) -> tuple[int, np.ndarray]:
     """sensor_msgs Image to stamp (ns) and (H, W, 3) uint8 RGB; rgb8 and bgr8 are read.
 
     Raises:
-        DataError: for another encoding or a wrong size.
+        DataError: for another encoding, a wrong size, or one that no JPEG can hold.
     """
     if message.encoding not in ("rgb8", "bgr8"):
         raise DataError(f"image encoding is {message.encoding!r}; expected 'rgb8' or 'bgr8'")
@@ -257,6 +259,8 @@ def decode_image(message: Any) -> tuple[int, np.ndarray]:
             f"image of {height} x {width}, step {step} has {data.size} bytes; "
             f"expected step >= {3 * width} and height * step bytes"
         )
+    if max(height, width) > MAX_PIXELS:
+        raise DataError(f"image of {height} x {width}; expected at most {MAX_PIXELS} each way")
     image = data.reshape(height, step)[:, : 3 * width].reshape(height, width, 3)
     if message.encoding == "bgr8":
         image = image[..., ::-1]

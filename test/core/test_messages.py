@@ -156,6 +156,10 @@ def test_image_round_trip_padding_and_bgr():
     padded[:, :18] = image.reshape(4, 18)
     message.encoding, message.step, message.data = "rgb8", 20, padded.tobytes()
     np.testing.assert_array_equal(messages.decode_image(message)[1], image)
+    huge = Msg(header=new_header())
+    messages.fill_image_inplace(huge, 0, "x", np.zeros((1, 65_501, 3), np.uint8))
+    with pytest.raises(DataError, match="at most 65500"):
+        messages.decode_image(huge)
     message.encoding = "mono8"
     with pytest.raises(DataError, match="encoding"):
         messages.decode_image(message)
