@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -79,7 +80,7 @@ def delivery(
         counts: See ``count_lost``.
 
     Raises:
-        StaleStreamError: with fewer than 3 pictures.
+        StaleStreamError: with fewer than 3 pictures, or stamps that stand still.
     """
     if len(stamps_ns) < 3:
         raise StaleStreamError(
@@ -89,6 +90,11 @@ def delivery(
     steps = np.diff(np.sort(np.array(stamps_ns)))
     period = float(np.median(steps))
     span_s = float(steps.sum()) / NS_PER_S
+    if not period > 0.0:
+        raise StaleStreamError(
+            f"{topic}: most of {len(stamps_ns)} pictures have the same stamp; expected stamps of "
+            "when they were taken: is the clock standing still?"
+        )
     ages_ms = np.array(ages_ns) / 1e6
     return Delivery(
         topic,
@@ -129,7 +135,9 @@ class Listener:
         for status in message.status:
             if status.name == self._name:
                 values = {pair.key: pair.value for pair in status.values}
-                self.counts.append((int(values[PUBLISHED]), int(values[NEWEST])))
+                # somebody else's report under this name tells nothing
+                with contextlib.suppress(KeyError, ValueError):
+                    self.counts.append((int(values[PUBLISHED]), int(values[NEWEST])))
 
 
 def check(node: Node, cameras: Sequence[str], seconds: float, jpeg: bool) -> list[Delivery]:

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
 
 from resip_ros.core.errors import StaleStreamError
-from resip_ros.nodes.camera_check import count_lost, delivery
+from resip_ros.nodes.camera_check import Listener, count_lost, delivery
+from resip_ros.nodes.camera_node import DIAGNOSTIC, NEWEST, PUBLISHED
 
 MS = 1_000_000
 
@@ -23,6 +26,11 @@ def test_no_camera_is_said():
         delivery("front", [], [], 0)
 
 
+def test_stamps_that_stand_still_are_said():
+    with pytest.raises(StaleStreamError, match="same stamp"):
+        delivery("front", [5, 5, 5, 5], [0] * 4, 1)
+
+
 def test_lost_pictures_are_those_that_the_publisher_counted():
     stamps = [10, 20, 30, 50, 60]
     assert count_lost(stamps, [(1, 10), (6, 60)]) == 1
@@ -31,3 +39,16 @@ def test_lost_pictures_are_those_that_the_publisher_counted():
     assert count_lost([10, 20, 30, 40], [(0, 0), (1, 10), (3, 30), (6, 60)]) == 0
     assert count_lost(stamps, []) is None
     assert count_lost([], [(1, 10), (6, 60)]) is None
+
+
+@pytest.mark.ros
+def test_a_report_without_counts_is_left_out(graph):
+    node = graph.add(Node("check", namespace="fr3"))
+    listener = Listener(node, "front", jpeg=False)
+    publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+    graph.spin_until(publisher.get_subscription_count)
+    for values in ({}, {PUBLISHED: "many", NEWEST: "1"}, {PUBLISHED: "2", NEWEST: "7"}):
+        pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+        status = DiagnosticStatus(name=f"{DIAGNOSTIC}front", values=pairs)
+        publisher.publish(DiagnosticArray(status=[status]))
+    graph.spin_until(lambda: listener.counts == [(2, 7)])
