@@ -28,6 +28,8 @@ from resip_ros.nodes.node_main import StackNode, run_node
 from resip_ros.nodes.parameters import declare_parameters, parameter
 
 REPORT_S = 10.0
+DISTORTIONS = (4, 5, 8, 12, 14)
+"""How many coefficients OpenCV's lens models have."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,13 @@ class TagPosesNode(StackNode):
             )
             return
         distortion = tuple(float(v) for v in message.d) or (0.0,) * 5
+        if len(distortion) not in DISTORTIONS or not np.isfinite(distortion).all():
+            self.get_logger().error(
+                f"{camera}: camera_info has distortion {list(distortion)}; expected none or "
+                f"{', '.join(map(str, DISTORTIONS))} finite numbers",
+                throttle_duration_sec=REPORT_S,
+            )
+            return
         self._calibrations[camera] = Calibration(matrix, distortion)
 
     def _on_image(self, camera: str, message: Image) -> None:

@@ -104,3 +104,19 @@ def test_wrong_files_are_named(graph):
     node = graph.add(TagPosesNode(parameter_overrides=[Parameter("task", value="one_leg")]))
     with pytest.raises(ConfigError, match=r"tags\.yaml: tag 0: part 'peg'; expected one of"):
         node.configure()
+
+
+def test_a_lens_that_there_is_no_model_for_is_refused(graph, tmp_path):
+    bench = Bench(graph, tmp_path)
+    graph.spin_until(lambda: bench.see(bench.picture()) or len(bench.poses) >= 3)
+    for distortion in ([0.1] * 3, [np.nan] * 5):
+        info = CameraInfo(height=480, width=640, d=distortion)
+        info.k = bench.calibration.matrix.ravel().tolist()
+        bench.infos.publish(info)
+        graph.spin_briefly(20)
+        count = len(bench.poses)
+        bench.number += 1
+        message = Image()
+        messages.fill_image_inplace(message, bench.number * FRAME_NS, "f", bench.picture())
+        bench.images.publish(message)
+        graph.spin_until(lambda count=count: len(bench.poses) > count)
