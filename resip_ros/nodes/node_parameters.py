@@ -60,7 +60,11 @@ class NodeParameters:
         if namespace != self._namespace or name not in self.values:
             return
         changed = [*event.new_parameters, *event.changed_parameters]
-        self._store(name, {p.name: parameter_value_to_python(p.value) for p in changed})
+        try:
+            self._store(name, {p.name: parameter_value_to_python(p.value) for p in changed})
+        except RuntimeError as error:
+            # a type that this ROS does not know
+            self._node.get_logger().error(f"{event.node}: {error}", throttle_duration_sec=1.0)
 
     def _store(self, name: str, values: dict[str, Any]) -> None:
         plain = {

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterEvent, ParameterType, ParameterValue
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.qos import qos_profile_parameter_events
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
@@ -26,6 +29,7 @@ from resip_ros.core.errors import ConfigError
 from resip_ros.core.tasks import get_task
 from resip_ros.nodes import observation_input, topics
 from resip_ros.nodes.keyboard import Keyboard
+from resip_ros.nodes.node_parameters import NodeParameters
 from resip_ros.nodes.observation_input import ObservationInput
 from resip_ros.nodes.recorder_node import RecorderNode
 from training.bag_steps import read_steps
@@ -321,3 +325,18 @@ def test_an_image_and_a_string_arrive_undecoded(graph, make_recorder, tmp_path):
         (record,) = bag.records(["/fr3/note"])
     assert record.data == serialize_message(String(data="one"))
     assert record.decode().data == "one"
+
+
+def test_a_parameter_of_an_unknown_type_is_left_out(graph):
+    node = graph.add(Node("listener", namespace="fr3"))
+    parameters = NodeParameters(node)
+    parameters.values["camera"] = {}
+    publisher = node.create_publisher(
+        ParameterEvent, "/parameter_events", qos_profile_parameter_events
+    )
+    graph.spin_until(publisher.get_subscription_count)
+    for kind in (255, ParameterType.PARAMETER_INTEGER):
+        value = ParameterValue(type=kind, integer_value=3)
+        changed = [ParameterMessage(name="seed", value=value)]
+        publisher.publish(ParameterEvent(node="/fr3/camera", changed_parameters=changed))
+    graph.spin_until(lambda: parameters.values["camera"] == {"seed": 3})
