@@ -37,7 +37,7 @@ from resip_ros.nodes.policy_slot import CHECKPOINT, parse_active
 from resip_ros.nodes.running import running_graph
 from resip_ros.nodes.table import Graph
 from resip_ros.policy.bundle import CARD_FILE, WEIGHTS_FILE, save_bundle
-from resip_ros.policy.card import BaseCard, ResidualCard, parse_card
+from resip_ros.policy.card import BaseCard, Card, ResidualCard, parse_card
 
 PAUSE_S = 0.3
 """Between one exchange and the next request, wall time."""
@@ -49,7 +49,7 @@ def write_twin(policy: Path, folder: Path) -> Path:
     Returns:
         The folder.
     """
-    cards: dict[str, Any] = {}
+    cards: dict[str, Card] = {}
     for kind in ("base", "residual"):
         source = policy / kind
         card = parse_card(yaml.safe_load((source / CARD_FILE).read_text()))
@@ -62,7 +62,7 @@ def write_twin(policy: Path, folder: Path) -> Path:
             card = dataclasses.replace(card, base_hash=cards["base"].weights_hash)
         # its answers differ in the fourth digit
         card = dataclasses.replace(card, golden=None)
-        cards[kind] = save_bundle(folder / kind, card, tensors)  # type: ignore[type-var]
+        cards[kind] = save_bundle(folder / kind, card, tensors)
     return folder
 
 
@@ -88,8 +88,9 @@ class SwapOperator(Operator):
         )
 
     def _on_swapped(self, message: String) -> None:
-        active = parse_active(message.data)
-        self._running[active.node] = active.checkpoint
+        with self._dropping_bad_messages():
+            active = parse_active(message.data)
+            self._running[active.node] = active.checkpoint
         if self._target and set(self._running.values()) == {self._target}:
             self.took_s.append(time.monotonic() - self._asked_s)
             self._target, self.wanted = "", self.wanted - 1
