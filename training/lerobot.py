@@ -122,11 +122,14 @@ def _write_episode(
     count, first = len(rows), int(rows[0])
     values = columns_of(task, data, rows)
     columns: dict[str, Any] = {key: value.tolist() for key, value in values.items()}
-    for camera in reader.cameras if reader else ():
-        columns[PICTURES + camera] = [
-            {"bytes": encode_png(reader.read(camera, row)), "path": None}  # type: ignore[union-attr]
-            for row in rows.tolist()
-        ]
+    if reader is not None:
+        columns |= {
+            PICTURES + camera: [
+                {"bytes": encode_png(reader.read(camera, row)), "path": None}
+                for row in rows.tolist()
+            ]
+            for camera in reader.cameras
+        }
     columns |= {
         "timestamp": np.arange(count, dtype=np.float32) / np.float32(task.rate_hz),
         "frame_index": np.arange(count),

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
@@ -12,7 +12,14 @@ from rclpy.node import Node
 
 from resip_ros.core.errors import ConfigError
 
-T = TypeVar("T")
+
+class Schema(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+
+T = TypeVar("T", bound=Schema)
 
 # declared by rclpy itself or by its YAML loading, not by us
 _BUILT_IN = ("use_sim_time", "start_type_description_service", "qos_overrides")
@@ -85,7 +92,7 @@ def declare_parameters(node: Node, schema: type[T]) -> T:
     }
     for name in given:
         node.undeclare_parameter(name)
-    specs = dataclasses.fields(schema)  # type: ignore[arg-type]
+    specs = dataclasses.fields(schema)
     known = {parameter_name(spec) for spec in specs}
     unknown = sorted(set(given) - known)
     if unknown:

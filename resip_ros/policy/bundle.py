@@ -57,7 +57,7 @@ _NETWORK = "network."
 _NORMALIZER = "normalizer."
 _PLAN_RANGE = "plan_range."
 _KINDS = {card: kind for kind, card in CARDS.items()}
-C = TypeVar("C", BaseCard, ResidualCard, ValueCard)
+C = TypeVar("C", bound=Card)
 D = TypeVar("D", ResidualCard, ValueCard)
 
 

@@ -221,7 +221,7 @@ class FciServer(FrankaRobotServer):
         self._missed_in_row = 0
         self._in_time: deque[bool] = deque(maxlen=SUCCESS_WINDOW)
         # franky-sim offers no hook for the commands it knows
-        commands = self._FrankaServer__command_class_map  # type: ignore[attr-defined]
+        commands = self._FrankaServer__command_class_map
         commands[RobotCommand.kAutomaticErrorRecovery] = _Recovery
 
     def wait_for_reply(self) -> None:
@@ -323,7 +323,7 @@ class FciServer(FrankaRobotServer):
         Its library serves one client until that one leaves, and a client that waits for the end
         of a command never leaves.
         """
-        gripper = self._FrankaRobotServer__gripper_server  # type: ignore[attr-defined]
+        gripper = self._FrankaRobotServer__gripper_server
         if gripper is None or not gripper.tcp_connected:
             return
         listening = gripper._FrankaServer__server_socket

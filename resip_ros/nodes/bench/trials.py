@@ -127,7 +127,7 @@ class TrialLog:
 def _parse(line: str) -> Trial:
     document: Any = json.loads(line)
     names = {spec.name for spec in fields(Trial)}
-    if not isinstance(document, dict) or not names.issuperset(document):  # type: ignore[arg-type]
+    if not isinstance(document, dict) or not names.issuperset(document):
         raise DataError(f"{line[:60]!r} is no trial")
     try:
         return Trial(**document)

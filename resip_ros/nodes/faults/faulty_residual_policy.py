@@ -33,7 +33,7 @@ class FaultyResidualPolicyNode(ResidualPolicyNode):
         """As the real one; then listens for faults."""
         super().configure()
         faulty = FaultyPublisher(self._net)
-        self._net = faulty  # type: ignore[assignment]
+        self._net = faulty
 
         def switch(kind: str) -> None:
             faulty.corruption = Corruption(kind if kind in KINDS else "")

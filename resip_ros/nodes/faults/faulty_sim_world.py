@@ -47,7 +47,7 @@ class FaultySimWorldNode(SimWorldNode):
         parts = self._parts
         if self._fault == PARTS_FROZEN:
             # a tracker that hangs: its last poses stay, with their stamps
-            self._parts = dict.fromkeys(parts, Mute())  # type: ignore[assignment]
+            self._parts = dict.fromkeys(parts, Mute())
         super()._publish_snapshot(snapshot)
         self._parts = parts
 

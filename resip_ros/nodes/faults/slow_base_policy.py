@@ -28,7 +28,7 @@ class SlowBasePolicyNode(BasePolicyNode):
             time.sleep(seconds)
             return predict(*args, **kwargs)
 
-        BasePolicy.predict_chunk = predict_slowly  # type: ignore[method-assign]
+        BasePolicy.predict_chunk = predict_slowly
         super().configure()
 
 

@@ -9,6 +9,7 @@ import threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -84,9 +85,9 @@ class LiveView:
 class _Handler(BaseHTTPRequestHandler):
     """The page, and the pictures as one endless answer."""
 
-    def __init__(self, view: LiveView, *args: object) -> None:
+    def __init__(self, view: LiveView, *args: Any) -> None:
         self._view = view
-        super().__init__(*args)  # type: ignore[arg-type]
+        super().__init__(*args)
 
     def do_GET(self) -> None:
         """Answers a browser."""
