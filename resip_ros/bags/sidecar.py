@@ -88,7 +88,8 @@ def load_episode(folder: Path) -> Episode | None:
     try:
         document = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+        # the YAML library draws where it is in several lines
+        raise DataError(f"cannot read {path}: {' '.join(str(error).split())}") from error
     known = {spec.name for spec in fields(Episode)}
     if not isinstance(document, dict) or "task" not in document or not known >= set(document):
         raise DataError(f"{path} has keys {document!r:.80}; expected task, and of {sorted(known)}")

@@ -50,3 +50,4 @@ def test_damaged_sidecar_is_named(tmp_path, text, named):
     with pytest.raises(DataError, match=named) as error:
         load_episode(tmp_path)
     assert SIDECAR in str(error.value)
+    assert "\n" not in str(error.value)
