@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from rcl_interfaces.msg import ParameterEvent
 from rcl_interfaces.srv import SetParameters
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
@@ -20,7 +19,6 @@ from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 
 from resip_ros.core.errors import ResipError
-from resip_ros.nodes.node_main import StackNode
 from resip_ros.nodes.topics import NAMESPACE
 
 ARRIVAL_S = 5.0
@@ -50,26 +48,44 @@ class Outcome:
         return f"{self.node:16} {self.count:7} {self.what}: {words}"
 
 
-class Host:
-    """Spins the node under test beside a node that sends to it."""
+class _Counted:
+    """A subscription's callback, and how many messages it has handled."""
 
-    def __init__(self, node: StackNode) -> None:
-        """Args: node: Made, and not begun."""
-        self.node = node
+    def __init__(self, handle: Callable[[Any], object]) -> None:
+        """Args: handle: The callback."""
+        self._handle = handle
+        self.count = 0
+
+    def __call__(self, message: Any) -> None:
+        """Handles a message."""
+        try:
+            self._handle(message)
+        finally:
+            self.count += 1
+
+
+class Host:
+    """Spins the node under test beside a node that sends to it, on the executor of the stack."""
+
+    def __init__(self, node: Node, end: Callable[[], object]) -> None:
+        """Takes the node, not begun, and what its owner does before destroying it."""
+        self.node, self._end = node, end
         self.sender = Node(
             "sender",
             namespace=NAMESPACE,
             parameter_overrides=[node.get_parameter("use_sim_time")],
         )
-        self.executor = SingleThreadedExecutor()
+        self.executor = EventsExecutor()
         for each in (node, self.sender):
             self.executor.add_node(each)
         self._publishers: dict[str, Publisher] = {}
-        self._arrived: Counter[str] = Counter()
+        self._known: list[Subscription] = []
+        self._inputs: dict[str, list[Subscription]] = {}
+        self._counted: dict[Subscription, _Counted] = {}
 
     def close(self) -> None:
         """Ends both nodes."""
-        self.node.end()
+        self._end()
         for each in (self.node, self.sender):
             self.executor.remove_node(each)
             each.destroy_node()
@@ -97,54 +113,60 @@ class Host:
         while time.monotonic() < end_s:
             self.executor.spin_once(timeout_sec=0.005)
 
-    def inputs(self) -> dict[str, Subscription]:
-        """Topic to subscription of the node, without its parameter events."""
-        return {
-            s.topic_name: s
-            for s in self.node.subscriptions
-            if s.msg_type is not ParameterEvent and s.topic_name != "/clock"
-        }
+    def inputs(self) -> dict[str, list[Subscription]]:
+        """Topic to subscriptions of the node; nodes subscribe while they run, too."""
+        known = list(self.node.subscriptions)
+        if known != self._known:
+            self._known, self._inputs = known, defaultdict(list)
+            for subscription in known:
+                if subscription.topic_name != "/clock":
+                    self._inputs[subscription.topic_name].append(subscription)
+        return self._inputs
 
     def send(self, topic: str, message: Any) -> None:
-        """Publishes, and runs callbacks until the node has handled it.
+        """Publishes, and runs callbacks until every subscription of the topic has handled it.
 
         Raises:
             Exception: what the node's callback let through.
         """
         publisher = self._publisher(topic)
-        before = self._arrived[topic]
+        counters = [self._count(each) for each in self.inputs()[topic]]
+        wanted = [counter.count + 1 for counter in counters]
+
+        def is_handled() -> bool:
+            return all(c.count >= n for c, n in zip(counters, wanted, strict=True))
+
         publisher.publish(message)
-        self.spin_until(lambda: self._arrived[topic] > before, ARRIVAL_S, f"{topic} to arrive")
+        self.spin_until(is_handled, ARRIVAL_S, f"{topic} to arrive")
 
     def adopt(self, topic: str, publisher: Publisher) -> None:
         """Sends through a publisher that is there already: a second one may not be allowed."""
         self._publishers[topic] = publisher
 
     def _publisher(self, topic: str) -> Publisher:
-        subscription = self.inputs()[topic]
-        self._count(topic, subscription)
+        subscriptions = self.inputs()[topic]
         if topic not in self._publishers:
-            given = subscription.qos_profile
+            given = subscriptions[0].qos_profile
             qos = QoSProfile(depth=1, reliability=given.reliability, durability=given.durability)
-            made = self.sender.create_publisher(subscription.msg_type, topic, qos)
+            made = self.sender.create_publisher(subscriptions[0].msg_type, topic, qos)
             self._publishers[topic] = made
-            self.spin_until(made.get_subscription_count, ARRIVAL_S, f"{topic} to be connected")
-        return self._publishers[topic]
+        made = self._publishers[topic]
+        if any(subscription not in self._counted for subscription in subscriptions):
+            self.spin_until(
+                lambda: made.get_subscription_count() >= len(subscriptions),
+                ARRIVAL_S,
+                f"{topic} to be connected",
+            )
+        return made
 
-    def _count(self, topic: str, subscription: Subscription) -> None:
-        """Counts what the subscription's callback has handled."""
-        handle = subscription.callback
-        if getattr(handle, "is_counting", False):
-            return
-
-        def counting(message: Any) -> None:
-            try:
-                handle(message)  # type: ignore[call-arg]
-            finally:
-                self._arrived[topic] += 1
-
-        counting.is_counting = True  # type: ignore[attr-defined]
-        subscription.callback = counting
+    def _count(self, subscription: Subscription) -> _Counted:
+        """Counts what the subscription's callback has handled, from now on."""
+        if subscription not in self._counted:
+            # rclpy's type allows callbacks that take more; ours take a message
+            counted = _Counted(cast("Callable[[Any], object]", subscription.callback))
+            subscription.callback = counted
+            self._counted[subscription] = counted
+        return self._counted[subscription]
 
     def call(self, kind: type, service: str, request: Any, timeout_s: float = CALL_S) -> Any:
         """Calls a service of the node under test, by its relative name.

@@ -1,178 +1,185 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wrong messages and parameters for the policies and the recorder."""
+"""Wrong messages, settings and starts for everything but the bridge."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from geometry_msgs.msg import PoseStamped
-from rclpy.impl.logging_severity import LoggingSeverity
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool, String
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+from std_srvs.srv import SetBool, Trigger
+from trajectory_msgs.msg import JointTrajectory
 
-from resip_ros.core import events, messages
-from resip_ros.core.action import encode_action
-from resip_ros.core.chunking import ActionChunk, tick_of, tick_start_ns
-from resip_ros.core.config import load_control_config
+from resip_ros.core.chunking import period_ns
 from resip_ros.core.errors import ResipError
-from resip_ros.core.geometry import Array
-from resip_ros.core.kinematics import forward
-from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
-from resip_ros.nodes.base_policy_node import BasePolicyNode
+from resip_ros.nodes.fuzz.good import GoodMessages
 from resip_ros.nodes.fuzz.host import Host, Outcome, describe
-from resip_ros.nodes.fuzz.values import Rng, mutate, random_parameter
+from resip_ros.nodes.fuzz.judges import Judge
+from resip_ros.nodes.fuzz.subjects import ENABLE, good_values, make_node, make_subject
+from resip_ros.nodes.fuzz.values import Rng, pick, random_parameter
 from resip_ros.nodes.node_main import StackNode
-from resip_ros.nodes.policy_slot import CHECKPOINT, ActivePolicy
-from resip_ros.nodes.recorder_node import RecorderNode
-from resip_ros.nodes.residual_policy_node import ResidualPolicyNode
+from resip_ros.nodes.policy_slot import CHECKPOINT
+from resip_ros.nodes.recorder_node import LOOK_S
 
-TASK = get_task("one_leg")
-GOOD_SHARE, GARBAGE_SHARE = 0.25, 0.2
 GOOD_EVERY = 20
 """After so many messages comes one good one on every topic, so that the node acts."""
-HOME = np.array(load_control_config().home_joints)
+LIFE_S = 30.0
+UNTRIED = {("franka_bridge", "robot.address")}
+"""It would be called up, and waited for, for ten seconds."""
+SERVICE_SHARE = 0.001
+GOOD_SHARE = 0.02
+"""Of settings."""
 
 
-def make_node(name: str, policy: Path, folder: Path) -> StackNode:
-    """A node by name, not begun."""
-    values: dict[str, Any] = {CHECKPOINT: str(policy)}
-    if name == "recorder":
-        values = {"record.directory": str(folder / "bags")}
-    overrides = [Parameter(key, value=value) for key, value in values.items()]
-    node = {
-        "base_policy": BasePolicyNode,
-        "residual_policy": ResidualPolicyNode,
-        "recorder": RecorderNode,
-    }[name](parameter_overrides=overrides)
-    # tens of thousands of refusals
-    node.get_logger().set_level(LoggingSeverity.FATAL)
-    return node
+class Sender:
+    """Sends to one subject, and notes what gets out of it."""
 
+    def __init__(self, host: Host, good: GoodMessages, rng: Rng, outcome: Outcome) -> None:
+        """Takes where to send, what, and where failures go."""
+        self._host, self._good, self._rng, self._outcome = host, good, rng, outcome
+        self._step_ns = period_ns(good.task.rate_hz)
+        self._now_ns = host.now_ns()
 
-def action_message(stamp_ns: int, actions: Array) -> JointTrajectory:
-    """Actions (Ta, 10) from a time on."""
-    message = JointTrajectory()
-    messages.fill_chunk_inplace(
-        message, ActionChunk(stamp_ns, actions, TASK.rate_hz), JointTrajectoryPoint
-    )
-    return message
+    def attempt(self, action: Callable[[], object]) -> None:
+        """Does something; whatever gets out of it is a failure."""
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001
+            self._outcome.fail(describe(error))
 
+    def send_wrong(self, topic: str) -> None:
+        """One message that may be wrong."""
+        kind = self._host.inputs()[topic][0].msg_type
+        message = self._good.fuzzed(self._rng, topic, kind, self._now_ns)
+        self.attempt(lambda: self._host.send(topic, message))
+        self._outcome.count += 1
 
-def good_message(rng: Rng, topic: str, kind: type, now_ns: int) -> Any:
-    """What the rest of the graph would send now."""
-    name = topic.removeprefix(f"/{topics.NAMESPACE}/")
-    message = kind()
-    if kind is JointState:
-        names = (*messages.ARM_JOINTS, *messages.FINGER_JOINTS)
-        position = np.r_[HOME + rng.normal(0, 0.01, 7), 0.03, 0.03]
-        messages.fill_joint_state_inplace(message, now_ns, names, position, np.zeros(9))
-    elif kind is PoseStamped:
-        messages.fill_header_inplace(message.header, now_ns, messages.BASE_FRAME)
-        values = np.r_[0.5, rng.normal(0, 0.1), 0.02, 0.0, 0.0, 0.0, 1.0]
-        messages.fill_pose_inplace(message.pose, values)
-    elif kind is JointTrajectory:
-        steps = 8 if name == topics.ACTION_CHUNK else 1
-        pos, rot = forward(HOME)
-        action = encode_action(pos + rng.normal(0, 0.003, 3), rot, np.array(-1.0))
-        tick = tick_of(now_ns, TASK.rate_hz)
-        message = action_message(tick_start_ns(tick, TASK.rate_hz), np.tile(action, (steps, 1)))
-    elif kind is String and name == topics.POLICY_ACTIVE:
-        active = ActivePolicy("base_policy", "anywhere", "", "")
-        message = String(data=json.dumps(dataclasses.asdict(active)))
-    elif kind is String:
-        kinds = [events.STARTED] * 4 + [events.STOPPED, events.FAULT, events.HOMED]
-        event = str(rng.choice(kinds))
-        message = String(data=events.EpisodeEvent(event, now_ns).to_json())
-    elif kind is Bool:
-        message = Bool(data=bool(rng.integers(2)))
-    return message
-
-
-def fuzzed(rng: Rng, topic: str, kind: type, now_ns: int) -> Any:
-    """A good message, one with wrong places, or garbage."""
-    draw = rng.random()
-    if draw < GARBAGE_SHARE:
-        message = kind()
-        for _ in range(4):
-            message = mutate(rng, message)
-        return message
-    message = good_message(rng, topic, kind, now_ns)
-    return message if draw < GARBAGE_SHARE + GOOD_SHARE else mutate(rng, message)
-
-
-def _watch_outputs(host: Host, outcome: Outcome) -> list[int]:
-    """Judges what a policy publishes; gives the number of well-formed messages, in a list."""
-    count = [0]
-
-    def judged(decode: Callable[[Any, float], object]) -> Callable[[JointTrajectory], None]:
-        def callback(message: JointTrajectory) -> None:
-            try:
-                decode(message, TASK.rate_hz)
-                count[0] += 1
-            except ResipError as error:
-                outcome.fail(f"published: {error}")
-
-        return callback
-
-    for topic, decode in (
-        (topics.ACTION_CHUNK, messages.decode_chunk),
-        (topics.NET_ACTION, messages.decode_action_message),
-    ):
-        if any(p.topic_name.endswith(topic) for p in host.node.publishers):
-            host.sender.create_subscription(
-                JointTrajectory, topic, judged(decode), topics.stream_qos(10)
-            )
-    return count
+    def send_good(self, names: list[str]) -> None:
+        """A good message on every topic, stamped a step later than those of the last time."""
+        # faster than the clock runs, or the node would hardly ever have a step to act in
+        self._now_ns = max(self._now_ns + self._step_ns, self._host.now_ns())
+        for topic in names:
+            kind = self._host.inputs()[topic][0].msg_type
+            message = self._good.make(self._rng, topic, kind, self._now_ns)
+            self.attempt(lambda t=topic, m=message: self._host.send(t, m))
 
 
 def fuzz_messages(name: str, n: int, rng: Rng, policy: Path, folder: Path) -> Outcome:
-    """``n`` messages on every topic that a node subscribes to, in turn."""
-    host = Host(make_node(name, policy, folder))
+    """``n`` messages on every topic that a subject subscribes to, in turn."""
+    subject = make_subject(name, policy, folder)
+    host = Host(subject.node, subject.end)
     outcome = Outcome(name, "messages")
     try:
-        if name == "recorder":
+        if name.startswith("recorder"):
             # it listens to what somebody publishes
             qos = topics.stream_qos()
             host.sender.create_publisher(JointState, topics.JOINT_STATES, qos)
             host.sender.create_publisher(JointTrajectory, topics.NET_ACTION, qos)
-        host.node.begin()
-        host.spin(1.0)
-        published = _watch_outputs(host, outcome)
+        subject.begin()
+        if name.startswith("recorder"):
+            host.spin(2 * LOOK_S)
+        judge = Judge(host, subject.good.task, outcome)
+        sender = Sender(host, subject.good, rng, outcome)
         names = sorted(host.inputs())
-
-        def send(topic: str, message: Any) -> None:
-            try:
-                host.send(topic, message)
-            except Exception as error:  # noqa: BLE001, whatever gets out of a callback
-                outcome.fail(describe(error))
-
-        for i in range(n * len(names)):
-            topic = names[i % len(names)]
-            kind = host.inputs()[topic].msg_type
-            send(topic, fuzzed(rng, topic, kind, host.now_ns()))
-            outcome.count += 1
+        for i in range(n * max(1, len(names))):
+            if names:
+                sender.send_wrong(names[i % len(names)])
+            if subject.services and rng.random() < SERVICE_SHARE:
+                service = pick(rng, subject.services)
+                sender.attempt(lambda s=service: _call(host, s))
             if i % GOOD_EVERY == 0:
-                now_ns = host.now_ns()
-                for each in names:
-                    kind = host.inputs()[each].msg_type
-                    send(each, good_message(rng, each, kind, now_ns))
+                sender.send_good(names)
+                sender.attempt(subject.use)
         outcome.notes.append(f"{len(names)} topics")
-        if name != "recorder":
-            outcome.notes.append(f"{published[0]} well-formed actions published meanwhile")
+        if names and judge.listens and isinstance(subject.node, StackNode):
+            outcome.notes.append(f"{judge.count} well-formed messages published meanwhile")
+            _require_life(host, sender, judge, names)
     finally:
         host.close()
     return outcome
 
 
-def fuzz_parameters(host: Host, n: int, rng: Rng, good: dict[str, Any]) -> Outcome:
+def _call(host: Host, service: str) -> None:
+    """A service of the node, whatever it answers; a switch is switched off and on."""
+    if service == ENABLE:
+        for on in (False, True):
+            host.call(SetBool, service, SetBool.Request(data=on))
+    else:
+        host.call(Trigger, service, Trigger.Request())
+
+
+def _require_life(host: Host, sender: Sender, judge: Judge, names: list[str]) -> None:
+    """A node that has dropped all that was wrong goes on with what is good."""
+    before = judge.count
+
+    def acts() -> bool:
+        sender.send_good(names)
+        return judge.count > before
+
+    sender.attempt(lambda: host.spin_until(acts, LIFE_S, "to act on good messages again"))
+
+
+def fuzz_starts(name: str, n: int, rng: Rng, policy: Path, folder: Path) -> Outcome:
+    """``n`` starts with one wrong parameter: a node begins, or says in one error why not."""
+    outcome, begun = Outcome(name, "starts"), 0
+    task, values = good_values(name, policy, folder)
+    values = {"task": task} | values
+    node = make_node(name, values)
+    names = [str(each) for each in node.get_parameters_by_prefix("")]
+    names = [each for each in names if (name, each) not in UNTRIED]
+    types = {each: node.get_parameter(each).type_ for each in names}
+    node.destroy_node()
+    # relative paths are among what is tried
+    with contextlib.chdir(folder):
+        for _ in range(n):
+            wrong = _override(rng, names, types)
+            try:
+                begun += _start(name, values | {wrong.name: wrong.value})
+            except Exception as error:  # noqa: BLE001
+                outcome.fail(f"{wrong.name} = {wrong.value!r:.60}: {describe(error)}")
+            outcome.count += 1
+    outcome.notes.append(f"{begun} begun, the others refused")
+    return outcome
+
+
+def _override(rng: Rng, names: list[str], types: dict[str, Parameter.Type]) -> Parameter:
+    """A wrong parameter, mostly of the right type."""
+    for _ in range(20):
+        wrong = random_parameter(rng, names)
+        if wrong.type_ == types.get(wrong.name):
+            break
+    if isinstance(wrong.value, str):
+        # nothing is to be written elsewhere
+        return Parameter(wrong.name, value=wrong.value.lstrip("/"))
+    return wrong
+
+
+def _start(name: str, values: dict[str, Any]) -> bool:
+    """Whether a node begins; an error that is ours is an answer."""
+    node: StackNode | None = None
+    try:
+        node = make_node(name, values)
+        node.begin()
+        return True
+    except ResipError:
+        return False
+    finally:
+        if node is not None:
+            node.end()
+            node.destroy_node()
+
+
+def fuzz_parameters(
+    host: Host,
+    n: int,
+    rng: Rng,
+    good: dict[str, Any],
+    between: Callable[[], object] = lambda: None,
+) -> Outcome:
     """``n`` random settings of a node that has begun; what is read-only must not change.
 
     Args:
@@ -180,6 +187,7 @@ def fuzz_parameters(host: Host, n: int, rng: Rng, good: dict[str, Any]) -> Outco
         n: Settings.
         rng: Source of randomness.
         good: Values that are set now and then, so that not only refusals are tried.
+        between: Called after a hundred settings, to act by them.
     """
     node, outcome = host.node, Outcome(host.node.get_name(), "parameters")
     names = [str(each) for each in node.get_parameters_by_prefix("")]
@@ -187,13 +195,15 @@ def fuzz_parameters(host: Host, n: int, rng: Rng, good: dict[str, Any]) -> Outco
     read_only = {each for each in names if node.describe_parameter(each).read_only}
     set_parameters = host.parameter_setter()
     accepted = 0
-    for _ in range(n):
+    for i in range(n):
         parameters = [random_parameter(rng, names) for _ in range(int(rng.integers(1, 4)))]
-        if good and rng.random() < 0.02:
-            key = str(rng.choice(list(good)))
+        if good and rng.random() < GOOD_SHARE:
+            key = pick(rng, list(good))
             parameters = [Parameter(key, value=good[key])]
         try:
             accepted += sum(set_parameters(parameters))
+            if i % 100 == 0:
+                between()
         except Exception as error:  # noqa: BLE001
             outcome.fail(f"{[p.name for p in parameters]}: {describe(error)}")
         outcome.count += 1
@@ -211,11 +221,17 @@ def fuzz_parameters(host: Host, n: int, rng: Rng, good: dict[str, Any]) -> Outco
 
 
 def fuzz_node_parameters(name: str, n: int, rng: Rng, policy: Path, folder: Path) -> Outcome:
-    """``n`` random settings of a policy or the recorder."""
-    host = Host(make_node(name, policy, folder))
+    """``n`` random settings of a node; its services are called between them."""
+    subject = make_subject(name, policy, folder)
+    host = Host(subject.node, subject.end)
     try:
-        host.node.begin()
-        good = {} if name == "recorder" else {CHECKPOINT: str(policy)}
-        return fuzz_parameters(host, n, rng, good)
+        subject.begin()
+        good = {CHECKPOINT: str(policy)} if subject.node.has_parameter(CHECKPOINT) else {}
+
+        def serve() -> None:
+            for service in subject.services:
+                _call(host, service)
+
+        return fuzz_parameters(host, n, rng, good, serve)
     finally:
         host.close()

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +15,30 @@ import numpy as np
 from lifecycle_msgs.srv import ChangeState
 from rclpy.impl.logging_severity import LoggingSeverity
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from resip_ros.core import events
-from resip_ros.core.action import encode_action
-from resip_ros.core.chunking import NS_PER_S
+from resip_ros.core.chunking import NS_PER_S, period_ns
 from resip_ros.core.errors import DataError
 from resip_ros.core.kinematics import forward
+from resip_ros.core.live_observation import decode_joints
+from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
 from resip_ros.nodes.faults.switch import TRUTH_TOPIC
 from resip_ros.nodes.faults.verdict import Trace, time_to_rest_ms
 from resip_ros.nodes.franka_bridge_node import FrankaBridgeNode
+from resip_ros.nodes.fuzz.good import action_message, home_action
 from resip_ros.nodes.fuzz.host import Host, Outcome, describe
-from resip_ros.nodes.fuzz.nodes import HOME, TASK, action_message
+from resip_ros.nodes.fuzz.subjects import TWO, TWO_ARMS
 from resip_ros.nodes.fuzz.values import Rng, mutate, random_parameter
 from resip_ros.nodes.table import simulated_address
 from resip_ros.nodes.topics import NAMESPACE
 
-STEP_NS = 100_000_000
-WRONG_PER_STEP = 20
+WRONG_PER_S = 200
+"""Wrong actions between the good ones, of simulated time."""
 SWING_M, SWING_S = 0.04, 4.0
 MAX_SPEED_RAD_S = 2.0
 """Of the true arm. The reference's own limit is 1.7 rad/s; the arm may overshoot it a little."""
@@ -50,9 +53,10 @@ ACTION = f"/{NAMESPACE}/{topics.NET_ACTION}"
 class Bench:
     """A simulated world in a process of its own, and the real bridge in this one."""
 
-    def __init__(self, folder: Path) -> None:
-        address = simulated_address()
-        values = {"use_sim_time": "true", "robot.address": f'"{address}"', "task": TASK.name}
+    def __init__(self, folder: Path, task: str = "one_leg") -> None:
+        self.task = get_task(task)
+        address = ",".join(simulated_address(i) for i in range(len(self.task.arms)))
+        values = {"use_sim_time": "true", "robot.address": f'"{address}"', "task": task}
         command = [sys.executable, "-m", "resip_ros.nodes.faults.faulty_sim_world", "--ros-args"]
         command += ["-r", f"__ns:=/{NAMESPACE}"]
         for name, value in values.items():
@@ -62,15 +66,22 @@ class Bench:
         overrides = [
             Parameter("use_sim_time", value=True),
             Parameter("robot.address", value=address),
+            Parameter("task", value=task),
         ]
         self.bridge = FrankaBridgeNode(parameter_overrides=overrides)
         self.bridge.get_logger().set_level(LoggingSeverity.FATAL)
-        self.host = Host(self.bridge)
+        self.host = Host(self.bridge, self.bridge.end)
         self.truth: list[list[float]] = []
+        """Rows [time s, q (7,) rad, dq (7,) rad/s] of the first arm itself."""
+        self.told: dict[str, list[list[float]]] = {arm.name: [] for arm in self.task.arms}
+        """The same of every arm, as the bridge publishes it."""
         self.is_following = False
         self.faults: list[str] = []
         create = self.host.sender.create_subscription
         create(Float64MultiArray, TRUTH_TOPIC, self._on_truth, topics.stream_qos(100))
+        for arm in self.task.arms:
+            topic = topics.of_arm(arm, topics.JOINT_STATES)
+            create(JointState, topic, self._note(self.told[arm.name]), topics.stream_qos(100))
         create(String, topics.EPISODE_EVENT, self._on_event, topics.latched_qos())
         self.actions = self.host.sender.create_publisher(
             JointTrajectory, topics.NET_ACTION, topics.stream_qos(10)
@@ -88,6 +99,18 @@ class Bench:
     def _on_truth(self, message: Float64MultiArray) -> None:
         self.truth.append(list(message.data))
 
+    def _note(self, rows: list[list[float]]) -> Callable[[JointState], None]:
+        def callback(message: JointState) -> None:
+            stamp_ns, joints = decode_joints(message)
+            rows.append([stamp_ns / NS_PER_S, *joints.q, *joints.dq])
+
+        return callback
+
+    def forget(self) -> None:
+        """The judgement begins here."""
+        for rows in (self.truth, *self.told.values()):
+            rows.clear()
+
     def _on_event(self, message: String) -> None:
         try:
             event = events.parse_event(message.data)
@@ -103,12 +126,11 @@ class Bench:
         return self.host.call(Trigger, service, Trigger.Request())
 
     def good_action(self) -> JointTrajectory:
-        """Swings to and fro before the home pose."""
+        """Swings to and fro before the home pose, with all arms."""
         now_ns = self.host.now_ns()
-        pos, rot = forward(HOME)
         phase = 2 * np.pi * now_ns / NS_PER_S / SWING_S
         shift = np.array([0.0, SWING_M * np.sin(phase), 0.0])
-        return action_message(now_ns, encode_action(pos + shift, rot, np.array(-1.0))[None])
+        return action_message(self.task, now_ns, home_action(self.task, shift)[None])
 
     def pass_time(self, seconds: float) -> None:
         """Runs callbacks for so much simulated time."""
@@ -116,34 +138,40 @@ class Bench:
         self.host.spin_until(lambda: self.host.now_ns() >= end_ns, 60.0, "simulated time")
 
     def judge(self, outcome: Outcome) -> None:
-        """What the true arm did against the limits."""
-        trace = Trace.of(self.truth, self.truth[0][0])
+        """What the arms did against the limits."""
+        self._judge(outcome, "true arm", self.truth)
+        for name, rows in self.told.items():
+            if name:
+                self._judge(outcome, f"{name} arm, as told", rows)
+
+    def _judge(self, outcome: Outcome, name: str, rows: list[list[float]]) -> None:
+        trace = Trace.of(rows, rows[0][0])
         config = self.bridge.config
         pos, _ = forward(trace.q)
         low, high = np.array(config.workspace_min), np.array(config.workspace_max)
         outside = float(np.maximum(low - pos, pos - high).max())
         speed = float(np.abs(trace.dq).max())
         if speed > MAX_SPEED_RAD_S or outside > MAX_OUTSIDE_M:
-            outcome.fail(f"the arm moved at {speed:.2f} rad/s, {outside:.3f} m outside")
+            outcome.fail(f"{name}: moved at {speed:.2f} rad/s, {outside:.3f} m outside")
         joints = np.minimum(trace.q - config.joint_min, config.joint_max - trace.q).min()
         if joints < 0:
-            outcome.fail(f"a joint was {-joints:.3f} rad beyond its range")
+            outcome.fail(f"{name}: a joint was {-joints:.3f} rad beyond its range")
         if time_to_rest_ms(trace) is None:
-            outcome.fail("the arm did not come to rest at the end")
+            outcome.fail(f"{name}: did not come to rest at the end")
         where = "in the workspace" if outside <= 0 else f"{1e3 * outside:.0f} mm outside"
         outcome.notes.append(
-            f"true arm over {trace.time_s[-1] - trace.time_s[0]:.0f} s: "
+            f"{name} over {trace.time_s[-1] - trace.time_s[0]:.0f} s: "
             f"at most {speed:.2f} rad/s, hand {where}"
         )
 
 
 def run(part: str, n: int, rng: Rng, folder: Path) -> Iterator[Outcome]:
     """One of the parts that need the robot."""
-    bench = Bench(folder)
+    bench = Bench(folder, TWO_ARMS if part == "group" else "one_leg")
     try:
         bench.trigger("home")
         bench.pass_time(6.0)
-        if part == "robot":
+        if part in ("robot", "group"):
             yield _fuzz(bench, n, rng)
         elif part == "lifecycle":
             yield _abuse(bench, max(1, n // 100), rng)
@@ -155,20 +183,23 @@ def run(part: str, n: int, rng: Rng, folder: Path) -> Iterator[Outcome]:
 
 def _fuzz(bench: Bench, n: int, rng: Rng) -> Outcome:
     """Good actions, and many wrong ones, settings and calls between them."""
-    outcome, starts = Outcome("franka_bridge", "actions, settings, calls"), 0
+    name = "franka_bridge" + ("" if len(bench.task.arms) == 1 else TWO)
+    outcome, starts = Outcome(name, "actions, settings, calls"), 0
     set_parameters = bench.host.parameter_setter()
     names = [str(each) for each in bench.bridge.get_parameters_by_prefix("")]
     read_only = {name: bench.bridge.get_parameter(name).value for name in names}
     read_only.pop("shadow")
-    bench.truth.clear()
+    bench.forget()
+    step_ns = period_ns(bench.task.rate_hz)
+    per_step = round(WRONG_PER_S * step_ns / NS_PER_S)
     while outcome.count < n:
         if not bench.is_following:
             bench.trigger("recover")
             bench.host.call(SetBool, "shadow", SetBool.Request(data=False))
             starts += bench.trigger("start").success
-        next_ns = bench.host.now_ns() + STEP_NS
+        next_ns = bench.host.now_ns() + step_ns
         message: Any = bench.good_action()
-        for i in range(WRONG_PER_STEP):
+        for i in range(per_step):
             try:
                 bench.host.send(ACTION, message)
                 if rng.random() < 0.05:
@@ -196,7 +227,7 @@ def _abuse(bench: Bench, n: int, rng: Rng) -> Outcome:
     """Every transition in every state, while actions come and ~/start is called."""
     outcome, refusals = Outcome("franka_bridge", "transitions"), 0
     change = bench.host.sender.create_client(ChangeState, "franka_bridge/change_state")
-    bench.truth.clear()
+    bench.forget()
     for _ in range(n):
         request = ChangeState.Request()
         # configure, cleanup, activate, deactivate, unknown
@@ -240,7 +271,7 @@ def _shut_down_in_motion(bench: Bench) -> None:
 def _cycle(bench: Bench, n: int) -> Outcome:
     """Start, lead the arm, stop; again and again, and nothing may pile up."""
     outcome = Outcome("franka_bridge", "starts and stops")
-    bench.truth.clear()
+    bench.forget()
     first = _resources()
     for i in range(n):
         if i == min(CYCLE_WARM_UP, n // 2):

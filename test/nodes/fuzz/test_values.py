@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 import copy
 import json
+from array import array
 
 import numpy as np
 import pytest
 from rclpy.parameter import Parameter
 from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Image
 from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
-from resip_ros.nodes.fuzz.nodes import HOME, action_message, good_message
-from resip_ros.nodes.fuzz.values import mutate, random_json, random_parameter, random_text
+from resip_ros.core.tasks import get_task
+from resip_ros.nodes.fuzz.good import action_message
+from resip_ros.nodes.fuzz.values import mutate, pick, random_json, random_parameter, random_text
 
 pytestmark = pytest.mark.ros
-ACTION = action_message(10**9, np.tile(np.arange(10.0), (8, 1)))
+ACTION = action_message(get_task("one_leg"), 10**9, np.tile(np.arange(10.0), (8, 1)))
 
 
 @pytest.mark.parametrize("kind", [JointTrajectory, Float64MultiArray, String])
@@ -46,8 +49,12 @@ def test_texts_and_parameters_are_of_every_kind(rng):
     assert types >= set(Parameter.Type) - {Parameter.Type.BYTE_ARRAY}
 
 
-def test_good_actions_stay_at_home(rng):
-    message = good_message(rng, "/fr3/residual_policy/action", JointTrajectory, 10**9)
-    assert len(message.points) == 1
-    assert np.isfinite(message.points[0].positions).all()
-    assert len(HOME) == 7
+def test_pictures_are_spoiled_quickly_and_stay_arrays(rng):
+    picture = Image(height=480, width=640, data=array("B", bytes(480 * 640 * 3)))
+    sizes = {len(mutate(rng, picture).data) for _ in range(200)}
+    assert len(sizes) > 5
+    assert picture.data == array("B", bytes(480 * 640 * 3))
+
+
+def test_a_zero_is_picked_as_it_is(rng):
+    assert pick(rng, ["\x00"]) == "\x00"
