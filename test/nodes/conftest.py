@@ -25,13 +25,12 @@ from resip_ros.nodes import topics
 from resip_ros.nodes.node_main import StackNode
 from resip_ros.nodes.table import ENVIRONMENT
 from resip_ros.policy.bundle import save_addition, save_base
-from resip_ros.policy.card import BaseCard, Provenance, ResidualCard
+from resip_ros.policy.card import ResidualCard
 from resip_ros.policy.networks import ConditionalUNet, UNetSpec, build_residual_actor
 from resip_ros.policy.normalizer import Normalizer
 from resip_ros.policy.runtime import residual_input_dim
-from resip_ros.policy.sampler import SamplerSpec
 
-PROVENANCE = Provenance("python -m training.bc", "abc123", "d" * 64, 2, 0, 0)
+from ..bundles import PROVENANCE, make_base_card
 
 
 def write_policy(folder: Path, seed: int) -> Path:
@@ -48,17 +47,7 @@ def write_policy(folder: Path, seed: int) -> Path:
         (home - half).astype(np.float32),
         (home + half).astype(np.float32),
     )
-    card = BaseCard(
-        task=task.name,
-        rate_hz=task.rate_hz,
-        observation=names,
-        action=ACTION_NAMES,
-        prediction_horizon=32,
-        action_horizon=8,
-        network=UNetSpec(down_dims=(8, 16), kernel_size=3, groups=4, step_embed_dim=8),
-        sampler=SamplerSpec(),
-        provenance=PROVENANCE,
-    )
+    card = make_base_card(UNetSpec(down_dims=(8, 16), kernel_size=3, groups=4, step_embed_dim=8))
     network = ConditionalUNet(len(ACTION_NAMES), len(names), card.network)
     card = save_base(folder / "base", card, normalizer, network)
     residual = ResidualCard(

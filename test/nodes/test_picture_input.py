@@ -12,23 +12,20 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from resip_ros.core import events, messages
-from resip_ros.core.action import ACTION_NAMES
 from resip_ros.core.errors import CheckpointMismatch, StaleStreamError
 from resip_ros.core.images import IMAGE_SHAPE, POLICY_CAMERAS, image_array
 from resip_ros.core.live_observation import build_live_proprioception, decode_joints
-from resip_ros.core.observation import proprioception_names
 from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
 from resip_ros.nodes.base_policy_node import BasePolicyNode
 from resip_ros.nodes.picture_input import PictureInput
 from resip_ros.nodes.policy_slot import CHECKPOINT
-from resip_ros.policy.bundle import load_base, save_base
-from resip_ros.policy.card import Provenance, StudentCard
-from resip_ros.policy.image_encoder import EncoderSpec, StudentNetwork
-from resip_ros.policy.normalizer import Normalizer
-from resip_ros.policy.sampler import SamplerSpec
+from resip_ros.policy.bundle import load_base
+from resip_ros.policy.image_encoder import EncoderSpec
 from resip_ros.policy.unet import UNetSpec
 from training.image_dataset import IMAGES_ATTRIBUTE, ImageReader, create_image_arrays
+
+from ..bundles import save_student
 
 pytestmark = pytest.mark.ros
 STEP_NS = 100_000_000
@@ -39,26 +36,11 @@ TASK = get_task("one_leg")
 def student(tmp_path_factory):
     """Bundle of an untrained student."""
     torch.manual_seed(0)
-    names = proprioception_names(TASK)
-    spec = UNetSpec(down_dims=(8, 16), kernel_size=3, groups=4, step_embed_dim=8)
-    encoder = EncoderSpec(size=32, width=8, stages=1, features=4)
-    card = StudentCard(
-        task=TASK.name,
-        rate_hz=TASK.rate_hz,
-        observation=names,
-        action=ACTION_NAMES,
-        prediction_horizon=32,
-        action_horizon=8,
-        network=spec,
-        sampler=SamplerSpec(),
-        provenance=Provenance("test", "none", "none", 0, 0, 0),
-        images=POLICY_CAMERAS,
-        encoder=encoder,
-    )
-    ones = [np.ones(n, np.float32) for n in (16, 10)]
-    normalizer = Normalizer(-ones[0], ones[0], -ones[1], ones[1])
     folder = tmp_path_factory.mktemp("student")
-    save_base(folder, card, normalizer, StudentNetwork(spec, card.images, encoder, (10, 16, 32)))
+    network = UNetSpec(down_dims=(8, 16), kernel_size=3, groups=4, step_embed_dim=8)
+    save_student(
+        folder, TASK.name, network, 32, EncoderSpec(size=32, width=8, stages=1, features=4)
+    )
     return folder
 
 

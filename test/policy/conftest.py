@@ -13,18 +13,16 @@ from resip_ros.core.observation import observation_names
 from resip_ros.core.tasks import TaskSpec, get_task
 from resip_ros.policy.act import ActSpec
 from resip_ros.policy.bundle import save_addition, save_base
-from resip_ros.policy.card import BaseCard, Provenance, ResidualCard
+from resip_ros.policy.card import BaseCard, ResidualCard
 from resip_ros.policy.mlp import MlpSpec
 from resip_ros.policy.networks import ARCHITECTURES, build_residual_actor
 from resip_ros.policy.normalizer import Normalizer
 from resip_ros.policy.plan_network import NetworkSpec
 from resip_ros.policy.runtime import residual_input_dim
-from resip_ros.policy.sampler import SamplerSpec
 from resip_ros.policy.transformer import TransformerSpec
 from resip_ros.policy.unet import ConditionalUNet, UNetSpec
 
-PROVENANCE = Provenance("python -m training.bc", "abc123", "d" * 64, 2, 0, 0)
-
+from ..bundles import PROVENANCE, make_base_card
 
 TINY_SPECS: dict[str, NetworkSpec] = {
     "unet": UNetSpec(down_dims=(8, 16), kernel_size=3, groups=4, step_embed_dim=8, encoder_dim=8),
@@ -54,17 +52,8 @@ def normalizer(task: TaskSpec) -> Normalizer:
 
 @pytest.fixture
 def base_card(task: TaskSpec) -> BaseCard:
-    return BaseCard(
-        task=task.name,
-        rate_hz=task.rate_hz,
-        observation=observation_names(task),
-        action=action_names(task),
-        prediction_horizon=32,
-        action_horizon=8,
-        network=UNetSpec(down_dims=(8, 16), kernel_size=3, groups=4, step_embed_dim=8),
-        sampler=SamplerSpec(),
-        provenance=PROVENANCE,
-    )
+    network = UNetSpec(down_dims=(8, 16), kernel_size=3, groups=4, step_embed_dim=8)
+    return make_base_card(network, task_name=task.name)
 
 
 @pytest.fixture

@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 import yaml
 
-from resip_ros.core.action import action_names
 from resip_ros.core.errors import CheckpointMismatch
 from resip_ros.core.images import IMAGE_SHAPE, POLICY_CAMERAS
-from resip_ros.core.observation import proprioception_names
 from resip_ros.core.tasks import TaskSpec
-from resip_ros.policy.bundle import CARD_FILE, load_base, load_policy, save_base
-from resip_ros.policy.card import Provenance, StudentCard
-from resip_ros.policy.image_encoder import EncoderSpec, StudentNetwork
+from resip_ros.policy.bundle import CARD_FILE, load_base, load_policy
+from resip_ros.policy.card import StudentCard
+from resip_ros.policy.image_encoder import EncoderSpec
 from resip_ros.policy.mlp import MlpSpec
-from resip_ros.policy.normalizer import Normalizer
+
+from ..bundles import save_student
 
 
 def edit_card(directory: Path, change: Callable[[dict], object]) -> None:
@@ -27,28 +26,8 @@ def edit_card(directory: Path, change: Callable[[dict], object]) -> None:
 
 
 def make_student(task: TaskSpec, directory: Path) -> StudentCard:
-    """An untrained student bundle of a very small network."""
-    spec, encoder = MlpSpec(width=16, blocks=1), EncoderSpec(size=32, width=8, stages=1)
-    names, action = proprioception_names(task), action_names(task)
-    card = StudentCard(
-        task=task.name,
-        rate_hz=task.rate_hz,
-        observation=names,
-        action=action,
-        prediction_horizon=8,
-        action_horizon=8,
-        network=spec,
-        sampler=None,
-        provenance=Provenance("test", "none", "none", 0, 0, 0),
-        images=POLICY_CAMERAS,
-        encoder=encoder,
-    )
-    rng = np.random.default_rng(0)
-    draw = [rng.normal(size=(9, len(n))).astype(np.float32) for n in (names, action)]
-    network = StudentNetwork(spec, card.images, encoder, (len(action), len(names), 8))
-    saved = save_base(directory, card, Normalizer.fit(*draw), network)
-    assert isinstance(saved, StudentCard)
-    return saved
+    encoder = EncoderSpec(size=32, width=8, stages=1)
+    return save_student(directory, task.name, MlpSpec(width=16, blocks=1), 8, encoder)
 
 
 def test_a_student_makes_the_same_plans_after_a_round_trip(task: TaskSpec, tmp_path: Path) -> None:

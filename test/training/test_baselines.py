@@ -9,15 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from resip_ros.core.action import ACTION_NAMES
 from resip_ros.core.errors import CheckpointMismatch
-from resip_ros.core.observation import observation_names
-from resip_ros.core.tasks import ONE_LEG
 from resip_ros.policy.bundle import load_policy, save_base
-from resip_ros.policy.card import BaseCard, Provenance
 from resip_ros.policy.mlp import MlpSpec
-from resip_ros.policy.normalizer import Normalizer
-from resip_ros.policy.sampler import SamplerSpec
 from resip_ros.policy.unet import UNetSpec
 from resip_ros.policy.value import choose_chunk
 from training.baselines import main
@@ -25,54 +19,31 @@ from training.chunk_heads import DirectChunk, PlanActor, ResidualChunk, SampledC
 from training.env import AssemblyEnv
 from training.evaluate import EvaluateSettings, run
 
+from ..bundles import make_base_card
+
 UNET = UNetSpec(down_dims=(16, 32), kernel_size=3, groups=4, step_embed_dim=16)
 WHERE = {"resip_c": "residual", "ppo_c": "base", "idql": "value"}
 
 
 @pytest.fixture(scope="module")
-def bases(tmp_path_factory):
-    """A sampling and a regressing base with random weights, whose actions stay near the start."""
-    env = AssemblyEnv("one_leg", 4, num_threads=1, pool_size=4)
-    env.reset()
-    obs = env.observe().astype(np.float32)
-    action = np.concatenate([obs[:, :9], -np.ones((4, 1))], axis=1)
-    half = np.array([0.01] * 3 + [0.05] * 6 + [1.0])
-    action = np.concatenate([action - half, action + half]).astype(np.float32)
-    action[:, 9] = np.tile([-1, 1], 4)
-    normalizer = Normalizer.fit(obs, action)
+def bases(tmp_path_factory, near_start):
+    """A sampling and a regressing base with random weights."""
     folders = {}
-    for name, spec, horizon, sampler in (
-        ("unet", UNET, 32, SamplerSpec()),
-        ("mlp", MlpSpec(width=16, blocks=1), 8, None),
+    for name, spec, horizon in (
+        ("unet", UNET, 32),
+        ("mlp", MlpSpec(width=16, blocks=1), 8),
     ):
-        card = BaseCard(
-            task="one_leg",
-            rate_hz=10.0,
-            observation=observation_names(ONE_LEG),
-            action=ACTION_NAMES,
-            prediction_horizon=horizon,
-            action_horizon=8,
-            network=spec,
-            sampler=sampler,
-            provenance=Provenance("test", "none", "none", 0, 0, 0),
-        )
+        card = make_base_card(spec, horizon)
         torch.manual_seed(0)
-        network = spec.build(len(ACTION_NAMES), obs.shape[1], horizon)
+        network = spec.build(len(card.action), len(card.observation), horizon)
         folders[name] = tmp_path_factory.mktemp(name) / "base"
-        save_base(folders[name], card, normalizer, network)
+        save_base(folders[name], card, near_start, network)
     return folders
 
 
 @pytest.fixture
-def short_episodes(monkeypatch):
-    """Episodes of 12 steps: the time limit is the only thing that is shortened."""
-    original = AssemblyEnv.__init__
-
-    def build(self, *args, **kwargs):
-        original(self, *args, **kwargs)
-        self.episode_steps = 12
-
-    monkeypatch.setattr(AssemblyEnv, "__init__", build)
+def short_episodes(shorten_episodes):
+    shorten_episodes(12)
 
 
 def command(method, bases, out, steps, *more):

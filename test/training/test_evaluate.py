@@ -23,15 +23,8 @@ KEYS = {
 
 
 @pytest.fixture
-def short_episodes(monkeypatch):
-    """Episodes of 6 steps: the time limit is the only thing that is shortened."""
-    original = AssemblyEnv.__init__
-
-    def build(self, *args, **kwargs):
-        original(self, *args, **kwargs)
-        self.episode_steps = 6
-
-    monkeypatch.setattr(AssemblyEnv, "__init__", build)
+def short_episodes(shorten_episodes):
+    shorten_episodes(6)
 
 
 def _settings(policy, **more) -> EvaluateSettings:

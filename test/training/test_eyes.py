@@ -6,21 +6,17 @@ import dataclasses
 import numpy as np
 import pytest
 
-from resip_ros.core.action import action_names
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.images import POLICY_CAMERAS
-from resip_ros.core.observation import proprioception_names
-from resip_ros.core.tasks import get_task
-from resip_ros.policy.bundle import save_base
-from resip_ros.policy.card import Provenance, StudentCard
-from resip_ros.policy.image_encoder import EncoderSpec, StudentNetwork
+from resip_ros.policy.image_encoder import EncoderSpec
 from resip_ros.policy.mlp import MlpSpec
-from resip_ros.policy.normalizer import Normalizer
 from resip_ros.sim.gl import NoRenderingError, find_backend
 from resip_ros.sim.render import Renderer
 from training.env import AssemblyEnv
 from training.evaluate import EvaluateSettings, run
 from training.eyes import PLAIN, Eyes
+
+from ..bundles import save_student
 
 TASK = "peg_in_hole"
 
@@ -93,37 +89,14 @@ def test_unknown_looks_are_refused(env):
 @pytest.fixture(scope="module")
 def student(tmp_path_factory):
     """Bundle of an untrained student of the task."""
-    task = get_task(TASK)
-    names, action = proprioception_names(task), action_names(task)
-    spec, encoder = MlpSpec(width=16, blocks=1), EncoderSpec(size=32, width=8, stages=1)
-    card = StudentCard(
-        task=TASK,
-        rate_hz=task.rate_hz,
-        observation=names,
-        action=action,
-        prediction_horizon=8,
-        action_horizon=8,
-        network=spec,
-        sampler=None,
-        provenance=Provenance("test", "none", "none", 0, 0, 0),
-        images=POLICY_CAMERAS,
-        encoder=encoder,
-    )
-    ones = [np.ones(len(n), np.float32) for n in (names, action)]
     folder = tmp_path_factory.mktemp("student")
-    network = StudentNetwork(spec, POLICY_CAMERAS, encoder, (10, 16, 8))
-    save_base(folder, card, Normalizer(-ones[0], ones[0], -ones[1], ones[1]), network)
+    encoder = EncoderSpec(size=32, width=8, stages=1)
+    save_student(folder, TASK, MlpSpec(width=16, blocks=1), 8, encoder)
     return folder
 
 
-def test_a_student_is_evaluated_by_what_it_sees(student, env, monkeypatch, capsys):
-    original = AssemblyEnv.__init__
-
-    def build(self, *args, **kwargs):
-        original(self, *args, **kwargs)
-        self.episode_steps = 10
-
-    monkeypatch.setattr(AssemblyEnv, "__init__", build)
+def test_a_student_is_evaluated_by_what_it_sees(student, env, shorten_episodes, capsys):
+    shorten_episodes(10)
     settings = EvaluateSettings(student, TASK, episodes=2, envs=2, num_threads=1)
     figures = run(dataclasses.replace(settings, simulation="standin"))
     assert (figures["n"], figures["simulation"]) == (2, "standin")

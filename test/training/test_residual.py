@@ -12,15 +12,9 @@ import torch
 import tyro
 from rich.console import Console
 
-from resip_ros.core.action import ACTION_NAMES
-from resip_ros.core.observation import observation_names
-from resip_ros.core.tasks import ONE_LEG
 from resip_ros.policy.bundle import load_base, load_residual, save_base
-from resip_ros.policy.card import BaseCard, Provenance
 from resip_ros.policy.networks import ConditionalUNet, UNetSpec
-from resip_ros.policy.normalizer import Normalizer
 from resip_ros.policy.runtime import AssemblyPolicy, residual_input
-from resip_ros.policy.sampler import SamplerSpec
 from training.env import AssemblyEnv
 from training.residual import main
 from training.residual_env import ResidualEnv
@@ -28,34 +22,17 @@ from training.residual_method import ResidualMethod
 from training.residual_settings import Args
 from training.rl_run import Run
 
+from ..bundles import make_base_card
+
 
 @pytest.fixture(scope="module")
-def tiny_base(tmp_path_factory):
-    """Base bundle with random weights whose actions stay near where the arm starts."""
-    env = AssemblyEnv("one_leg", 4, num_threads=1, pool_size=4)
-    env.reset()
-    obs = env.observe().astype(np.float32)
-    action = np.concatenate([obs[:, :9], -np.ones((4, 1))], axis=1)
-    half = np.array([0.01] * 3 + [0.05] * 6 + [1.0])
-    action = np.concatenate([action - half, action + half]).astype(np.float32)
-    action[:, 9] = np.tile([-1, 1], 4)
-    spec = UNetSpec(down_dims=(16, 32), kernel_size=3, groups=4, step_embed_dim=16)
+def tiny_base(tmp_path_factory, near_start):
+    """Base bundle with random weights."""
+    card = make_base_card(UNetSpec(down_dims=(16, 32), kernel_size=3, groups=4, step_embed_dim=16))
     torch.manual_seed(0)
-    card = BaseCard(
-        task="one_leg",
-        rate_hz=10.0,
-        observation=observation_names(ONE_LEG),
-        action=ACTION_NAMES,
-        prediction_horizon=32,
-        action_horizon=8,
-        network=spec,
-        sampler=SamplerSpec(),
-        provenance=Provenance("test", "none", "none", 0, 0, 0),
-    )
-    normalizer = Normalizer.fit(obs, action)
-    network = ConditionalUNet(len(ACTION_NAMES), obs.shape[1], spec)
+    network = ConditionalUNet(len(card.action), len(card.observation), card.network)
     directory = tmp_path_factory.mktemp("models") / "base"
-    save_base(directory, card, normalizer, network)
+    save_base(directory, card, near_start, network)
     return directory
 
 
@@ -73,15 +50,8 @@ def command(base, out, algo, steps, *more):
 
 
 @pytest.fixture
-def short_episodes(monkeypatch):
-    """Episodes of 12 steps: the time limit is the only thing that is shortened."""
-    original = AssemblyEnv.__init__
-
-    def build(self, *args, **kwargs):
-        original(self, *args, **kwargs)
-        self.episode_steps = 12
-
-    monkeypatch.setattr(AssemblyEnv, "__init__", build)
+def short_episodes(shorten_episodes):
+    shorten_episodes(12)
 
 
 @pytest.mark.parametrize("algo", ["offpolicy", "ppo"])

@@ -32,14 +32,8 @@ def no_display(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def short_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = AssemblyEnv.__init__
-
-    def build(self, *args, **kwargs):
-        original(self, *args, **kwargs)
-        self.episode_steps = 4
-
-    monkeypatch.setattr(AssemblyEnv, "__init__", build)
+def short_episodes(shorten_episodes) -> None:
+    shorten_episodes(4)
 
 
 @pytest.fixture(scope="module")
