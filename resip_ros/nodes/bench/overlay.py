@@ -18,6 +18,8 @@ from resip_ros.core.projection import BOX_EDGES, box_corners, project
 from resip_ros.sim.cameras import CAMERAS, look_at
 
 COLOURS = ("#ff5050", "#50ff50", "#50a0ff", "#ffd030", "#ff50ff", "#30ffff")
+FARTHEST_PIXELS = 20_000.0
+"""Points further from the picture's corner are not drawn: the drawing's whole numbers end."""
 OPTICAL = np.diag([1.0, -1.0, -1.0])
 """From OpenGL's camera axes to optical ones."""
 
@@ -76,6 +78,11 @@ def read_extrinsics(path: Path, name: str) -> tuple[Array, Array]:
     return position, quat_xyzw_to_matrix(quat / np.linalg.norm(quat))
 
 
+def _can_be_drawn(pixels: Array) -> bool:
+    """Whether no pixel is NaN or, by a camera matrix that is none, far away."""
+    return bool((np.abs(pixels) < FARTHEST_PIXELS).all())
+
+
 def draw_start(
     image: np.ndarray,
     view: View,
@@ -101,12 +108,12 @@ def draw_start(
         pixels, _ = project(corners, view.matrix, view.position, view.rot)
         for i, j in BOX_EDGES:
             ends = pixels[[i, j]]
-            if np.isfinite(ends).all():
+            if _can_be_drawn(ends):
                 draw.line([tuple(ends[0]), tuple(ends[1])], fill=colour, width=1)
         # a box looks the same turned half round: the x axis says which way
         axis = np.stack([np.zeros(3), np.array([1.6 * boxes[name][1][0], 0.0, 0.0])])
         tip, _ = project(axis @ rot.T + pose[:3], view.matrix, view.position, view.rot)
-        if np.isfinite(tip).all():
+        if _can_be_drawn(tip):
             draw.line([tuple(tip[0]), tuple(tip[1])], fill=colour, width=2)
             draw.text(tuple(tip[1]), name, fill=colour)
     if caption:

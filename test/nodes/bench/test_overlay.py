@@ -35,6 +35,15 @@ def test_parts_behind_the_camera_are_left_out():
     assert not drawn.any()
 
 
+@pytest.mark.parametrize("wrong", [1e20, np.nan])
+def test_a_camera_matrix_that_is_none_draws_nothing(wrong):
+    black = np.zeros((240, 320, 3), np.uint8)
+    matrix = VIEW.matrix.copy()
+    matrix[0, 2] = wrong
+    view = View(matrix, VIEW.position, VIEW.rot)
+    assert not draw_start(black, view, {"peg": np.r_[0.5, 0, 0, 0, 0, 0, 1]}, BOX).any()
+
+
 def test_fixed_cameras_of_the_simulation_look_at_their_target():
     view = simulated_view("front")
     ahead = view.rot[:, 2]
