@@ -13,6 +13,7 @@ import torch
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 
 from resip_ros.core import messages
@@ -85,6 +86,14 @@ class Graph:
     def add(self, node: Node) -> Node:
         self.executor.add_node(node)
         self.nodes.append(node)
+        return node
+
+    def begin(self, kind: Callable[..., StackNode], parameters: dict[str, object]) -> StackNode:
+        """Makes a node with parameters, and begins it."""
+        overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+        node = kind(parameter_overrides=overrides)
+        self.add(node)
+        node.begin()
         return node
 
     def spin_until(self, done: Callable[[], object], timeout_s: float = 20.0) -> None:

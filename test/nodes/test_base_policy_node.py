@@ -18,7 +18,8 @@ STEP_NS = 100_000_000
 class Listener:
     """Starts and stops episodes, and keeps the chunks."""
 
-    def __init__(self, graph):
+    def __init__(self, graph, send):
+        """The node under test runs already."""
         self.graph = graph
         self.node = graph.add(Node("listener", namespace="fr3"))
         self.events = self.node.create_publisher(
@@ -38,6 +39,13 @@ class Listener:
             lambda m: self.reports.append(events.parse_report(m.data)),
             topics.latched_qos(),
         )
+        graph.spin_until(
+            lambda: (
+                send.is_connected()
+                and self.events.get_subscription_count()
+                and self.node.count_publishers(topics.ACTION_CHUNK)
+            )
+        )
 
     def event(self, kind, age_ns=0):
         stamp_ns = self.node.get_clock().now().nanoseconds - age_ns
@@ -48,24 +56,12 @@ class Listener:
 @pytest.fixture
 def node(graph, policies):
     # on a busy machine it would plan ahead
-    overrides = [Parameter(CHECKPOINT, value=str(policies[0])), Parameter("plan_delay", value=0)]
-    node = BasePolicyNode(parameter_overrides=overrides)
-    graph.add(node)
-    node.begin()
-    return node
+    return graph.begin(BasePolicyNode, {CHECKPOINT: str(policies[0]), "plan_delay": 0})
 
 
 @pytest.fixture
 def listener(graph, node, send):
-    listener = Listener(graph)
-    graph.spin_until(
-        lambda: (
-            send.is_connected()
-            and listener.events.get_subscription_count()
-            and listener.node.count_publishers(topics.ACTION_CHUNK)
-        )
-    )
-    return listener
+    return Listener(graph, send)
 
 
 def test_a_chunk_every_eight_steps_from_start_to_stop(graph, send, listener, node):
@@ -89,25 +85,12 @@ def test_a_chunk_every_eight_steps_from_start_to_stop(graph, send, listener, nod
 
 @pytest.fixture
 def early_node(graph, policies):
-    overrides = {CHECKPOINT: str(policies[0]), "plan_delay": 2}
-    node = BasePolicyNode(
-        parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()]
-    )
-    graph.add(node)
-    node.begin()
-    return node
+    return graph.begin(BasePolicyNode, {CHECKPOINT: str(policies[0]), "plan_delay": 2})
 
 
 def test_a_chunk_may_be_planned_ahead(graph, early_node, send):
     """The second chunk sees step 106 and is for step 108 on: two of its steps were executed."""
-    listener = Listener(graph)
-    graph.spin_until(
-        lambda: (
-            send.is_connected()
-            and listener.events.get_subscription_count()
-            and listener.node.count_publishers(topics.ACTION_CHUNK)
-        )
-    )
+    listener = Listener(graph, send)
     send.step(99)
     listener.event(events.STARTED)
     send.step(100)

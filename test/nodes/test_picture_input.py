@@ -6,7 +6,6 @@ import pytest
 import torch
 import zarr
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
@@ -94,9 +93,7 @@ class Bench:
 
 @pytest.fixture
 def bench(graph, student):
-    node = BasePolicyNode(parameter_overrides=[Parameter(CHECKPOINT, value=str(student))])
-    graph.add(node)
-    node.begin()
+    node = graph.begin(BasePolicyNode, {CHECKPOINT: str(student)})
     bench = Bench(graph)
     graph.spin_until(bench.is_connected)
     bench.send_joints(99)

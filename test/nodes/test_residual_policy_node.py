@@ -54,13 +54,8 @@ def test_net_action_over_the_wire_is_the_training_one(policy, rng):
 @pytest.fixture
 def node(graph, policies):
     # a test machine may be slow; only steps without an action are counted here
-    overrides = {CHECKPOINT: str(policies[0]), "late_after_s": 1.0}
-    node = ResidualPolicyNode(
-        parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()]
-    )
-    graph.add(node)
-    node.begin()
-    return node
+    parameters = {CHECKPOINT: str(policies[0]), "late_after_s": 1.0}
+    return graph.begin(ResidualPolicyNode, parameters)
 
 
 class Peer:

@@ -4,7 +4,6 @@
 import numpy as np
 import pytest
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -23,13 +22,8 @@ LEAD = np.r_[0.4, 0.0, 0.3, 1.0, 0, 0, 0, -1.0, 0, 1.0]
 
 @pytest.fixture
 def node(graph, policies):
-    overrides = {CHECKPOINT: str(policies[0]), "late_after_s": 1.0}
-    node = ResidualPolicyNode(
-        parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()]
-    )
-    graph.add(node)
-    node.begin()
-    return node
+    parameters = {CHECKPOINT: str(policies[0]), "late_after_s": 1.0}
+    return graph.begin(ResidualPolicyNode, parameters)
 
 
 class Bench:
@@ -85,6 +79,13 @@ class Bench:
         self.operator.publish(message)
         self.graph.spin_briefly()
 
+    def take_over_at_101(self):
+        self.chunk(100)
+        self.send.step(100)
+        self.wait(1)
+        self.hand(101, held=True)
+        self.wait(2)
+
     def wait(self, count):
         self.graph.spin_until(lambda: len(self.actions) >= count)
         self.graph.spin_briefly()
@@ -95,13 +96,13 @@ class Bench:
         return [bool(np.array_equal(action, LEAD)) for _, action in self.actions]
 
 
-def test_taking_over_and_giving_back_at_a_new_chunk(node, send, graph):
-    bench = Bench(graph, send, node)
-    bench.chunk(100)
-    send.step(100)
-    bench.wait(1)
-    bench.hand(101, held=True)
-    bench.wait(2)
+@pytest.fixture
+def bench(graph, send, node):
+    return Bench(graph, send, node)
+
+
+def test_taking_over_and_giving_back_at_a_new_chunk(bench, send):
+    bench.take_over_at_101()
     send.step(101)
     send.step(102)
     bench.hand(102, held=True)
@@ -118,14 +119,9 @@ def test_taking_over_and_giving_back_at_a_new_chunk(node, send, graph):
     assert [(a.active, a.stamp_ns // STEP_NS) for a in bench.active] == [(True, 101), (False, 105)]
 
 
-def test_a_chunk_that_was_planned_ahead_gives_back_when_it_begins(node, send, graph):
+def test_a_chunk_that_was_planned_ahead_gives_back_when_it_begins(bench, send):
     """Until then the present chunk is one from before the operator moved the arm."""
-    bench = Bench(graph, send, node)
-    bench.chunk(100)
-    send.step(100)
-    bench.wait(1)
-    bench.hand(101, held=True)
-    bench.wait(2)
+    bench.take_over_at_101()
     bench.hand(102, held=False)
     bench.wait(3)
     bench.chunk(103, begin_step=2)
@@ -135,8 +131,7 @@ def test_a_chunk_that_was_planned_ahead_gives_back_when_it_begins(node, send, gr
     assert bench.is_leads() == [False, True, True, True, True, False]
 
 
-def test_an_operator_who_falls_silent_leaves_the_arm_without_commands(node, send, graph):
-    bench = Bench(graph, send, node)
+def test_an_operator_who_falls_silent_leaves_the_arm_without_commands(bench, send):
     bench.hand(100, held=True)
     bench.wait(1)
     bench.chunk(101)
@@ -145,8 +140,7 @@ def test_an_operator_who_falls_silent_leaves_the_arm_without_commands(node, send
     assert bench.is_leads() == [True]
 
 
-def test_nothing_is_passed_on_outside_of_an_episode(node, send, graph):
-    bench = Bench(graph, send, node)
+def test_nothing_is_passed_on_outside_of_an_episode(bench, graph):
     stamp_ns = bench.node.get_clock().now().nanoseconds
     bench.events.publish(String(data=events.EpisodeEvent(events.STOPPED, stamp_ns).to_json()))
     graph.spin_briefly()
