@@ -8,6 +8,7 @@ import numpy as np
 from resip_ros.nodes.diagnostics import ERROR, Health
 from resip_ros.nodes.state_publisher import StatePublisher
 from resip_ros.robot.arm_state import Phase
+from resip_ros.robot.gripper import MAX_AGE_S
 from resip_ros.robot.link import RobotLink
 
 MIN_STATE_HZ = 90.0
@@ -15,7 +16,7 @@ MIN_STATE_HZ = 90.0
 SUCCESS_WARN, SUCCESS_ERROR = 0.98, 0.9
 """libfranka's share of the last 100 commands of the 1 kHz loop that came in time; 20 missed ones
 in a row end the control."""
-GRIPPER_AGE_WARN_S, GRIPPER_AGE_ERROR_S = 0.5, 2.0
+GRIPPER_AGE_WARN_S = 0.5
 BEAT_GAP_WARN_MS = 150.0
 """The supervisor kills the bridge at ten times this."""
 _LED = (Phase.HOLDING, Phase.FOLLOWING, Phase.HOMING)
@@ -59,7 +60,7 @@ def assess_robot(
         f"{prefix}gripper age, s",
         gripper.age_s,
         warn=GRIPPER_AGE_WARN_S,
-        error=GRIPPER_AGE_ERROR_S,
+        error=MAX_AGE_S,
         advice="the gripper does not answer; see its connection",
     )
     health.at_most(

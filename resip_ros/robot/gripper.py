@@ -23,8 +23,13 @@ logger = logging.getLogger(__name__)
 _COMMAND_TIMEOUT_S = 2.0
 """So long after the fingers moved last the connection is taken for dead. A full stroke takes below
 1 s; a simulation on a busy machine takes longer, and its only connection must not be given up."""
+MAX_AGE_S = 1.0
+"""A gripper that is silent for longer is not led any more; the robot's own connection ends after
+as long."""
 _MOVED_M = 0.0002
 _POLL_S = 0.02
+_RETRY_S = 1.0
+"""Between two attempts to connect to a gripper that does not answer."""
 _EPSILON_M = 0.1
 """Wider than the stroke: whatever the fingers meet counts as grasped."""
 
@@ -64,6 +69,7 @@ class GripperWorker:
         self._sent = GripperGoal.UNKNOWN
         self._is_moving = False
         self._failures = 0
+        self._failure = ""
         self._width_m = float("nan")
         self._read_at = float("-inf")
         self._stranded: list[franky.Gripper | None] = []
@@ -115,6 +121,20 @@ class GripperWorker:
             failures=self._failures,
         )
 
+    def problem(self) -> str:
+        """What is wrong with it now, or went wrong since ``forgive``; empty: nothing."""
+        age_s = self.state().age_s
+        if age_s > MAX_AGE_S:
+            return (
+                f"the gripper at {self.address} has been silent for {age_s:.1f} s, expected its "
+                f"state within {MAX_AGE_S:g} s; see its power and connection"
+            )
+        return self._failure
+
+    def forgive(self) -> None:
+        """Forgets a failed command: a person has looked and goes on."""
+        self._failure = ""
+
     def wait_until_idle(self, timeout_s: float) -> bool:
         """Block until the wanted goal was sent and its motion ended; False on time-out."""
         deadline = time.monotonic() + timeout_s
@@ -148,12 +168,17 @@ class GripperWorker:
                     self._read_width(gripper)
             except Exception as error:  # noqa: BLE001, the reading's age tells the reader
                 logger.debug("gripper width: %s", error)
+            if self.state().age_s > MAX_AGE_S:
+                # a connection of libfranka's that has timed out once stays dead
+                self._wake.set()
             time.sleep(_POLL_S)
 
     def _work(self) -> None:
         while self._running:
             self._wake.wait()
             self._wake.clear()
+            if self._running and self.state().age_s > MAX_AGE_S:
+                self._reconnect()
             # read once: the caller may change its mind at any time
             while self._running and (goal := self._wanted) is not self._sent:
                 self._is_moving = True
@@ -162,6 +187,7 @@ class GripperWorker:
                     self._execute(goal)
                 except Exception as error:  # noqa: BLE001, any failure means reconnect
                     self._failures += 1
+                    self._failure = f"the gripper failed to become {goal.value}: {error}"
                     logger.error("gripper %s failed: %s", goal.value, error)
                     self._reconnect()
                     break
@@ -198,9 +224,16 @@ class GripperWorker:
     def _reconnect(self) -> None:
         """Fresh connection after a failure; the same goal is not tried again by itself."""
         # the old object's destructor waits for the stranded command, perhaps for ever: keep it
-        self._stranded.append(self._gripper)
-        self._gripper = None
+        old, self._gripper = self._gripper, None
+        if old is not None:
+            self._stranded.append(old)
         try:
-            self._gripper = self._open_connection()
-        except RobotUnavailable as error:
-            logger.error("%s", error)
+            gripper = self._open_connection()
+            self._read_width(gripper)
+        except (RobotUnavailable, franky.NetworkException) as error:
+            if old is not None:
+                logger.error("%s; trying again every %g s", error, _RETRY_S)
+            time.sleep(_RETRY_S)
+            return
+        self._gripper = gripper
+        logger.info("connected to the gripper at %s again", self.address)

@@ -17,6 +17,7 @@ from resip_ros.core.errors import ResipError, UnsafeCommand
 from resip_ros.core.geometry import Array
 from resip_ros.core.interpolation import Segment
 from resip_ros.robot.arm_state import ArmState, Phase
+from resip_ros.robot.connection import RobotUnavailable
 from resip_ros.robot.link import RobotLink
 
 # what a group of arms in different phases is said to be: the first that any of them is in
@@ -84,8 +85,16 @@ class RobotGroup:
         return [link.arm.state() for link in self.links]
 
     def enable(self) -> None:
-        """Takes control where it is not taken, then accepts segments; all arms or none."""
+        """Takes control where it is not taken, then accepts segments; all arms or none.
+
+        Raises:
+            RobotUnavailable: an arm or a gripper does not answer.
+        """
         self._broken_off = ""
+        for link in self.links:
+            link.gripper.forgive()
+        if problem := self._gripper_problem():
+            raise RobotUnavailable(problem)
         try:
             for link in self.links:
                 if link.arm.phase is Phase.IDLE:
@@ -106,8 +115,13 @@ class RobotGroup:
 
         Raises:
             UnsafeCommand: one arm does not follow; then none takes the segment, and if some have
-                taken theirs, all hold.
+                taken theirs, all hold. Or a gripper failed or is silent; then all hold.
         """
+        if problem := self._gripper_problem():
+            # what it holds, nobody knows
+            self._broken_off = problem
+            self.hold()
+            raise UnsafeCommand(problem)
         # those first that will refuse
         order = sorted(
             range(len(self.links)), key=lambda i: self.links[i].arm.phase is Phase.FOLLOWING
@@ -122,6 +136,9 @@ class RobotGroup:
             raise
         for link, gripper in zip(self.links, grippers, strict=True):
             link.gripper.command(float(gripper))
+
+    def _gripper_problem(self) -> str:
+        return next((text for link in self.links if (text := link.gripper.problem())), "")
 
     def home(self, on_end: Callable[[str], None]) -> None:
         """Opens the grippers and moves to the home joints, in threads; ``hold`` ends it.

@@ -81,7 +81,10 @@ def test_a_gripper_whose_command_was_stranded_works_again(
         assert time.monotonic() < deadline
         time.sleep(0.02)
     monkeypatch.setattr(type(server), "_check_motion_state", answers)
+    assert "failed to become closed: no end of the motion" in gripper.problem()
     assert gripper.wait_until_idle(10.0)
+    gripper.forgive()
+    assert gripper.problem() == ""
     gripper.command(-1.0)
     assert gripper.wait_until_idle(20.0)
     state = gripper.state()
@@ -94,3 +97,27 @@ def test_unreachable_gripper_is_a_clear_error(
 ) -> None:
     with pytest.raises(RobotUnavailable, match="gripper at .* refused"):
         GripperWorker(config, new_address()).connect()
+
+
+def test_silence_is_a_problem_until_it_ends(gripper: GripperWorker, world: SimulatedWorld) -> None:
+    def wait_until(is_silent: bool) -> None:
+        deadline = time.monotonic() + 30
+        while bool(gripper.problem()) != is_silent:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    assert gripper.problem() == ""
+    world.disturb(lambda robot: robot.silence_gripper(True))
+    wait_until(True)
+    assert "has been silent for" in gripper.problem()
+    gripper.forgive()
+    assert "has been silent for" in gripper.problem()
+    # libfranka gives the connection up meanwhile
+    time.sleep(2.5)
+    world.disturb(lambda robot: robot.silence_gripper(False))
+    wait_until(False)
+    # one command in flight, as before, on the new connection
+    gripper.command(1.0)
+    assert gripper.wait_until_idle(20.0)
+    assert gripper.state().failures == 0
+    assert gripper.state().width_m == pytest.approx(0.0, abs=2e-3)

@@ -35,6 +35,8 @@ class StandIn:
         self.arm = self.gripper = self
         self.calls: list[str] = []
         self.refuses = False
+        self.failure = ""
+        self.is_silent = False
 
     def enable(self) -> None:
         if self.phase is not Phase.HOLDING:
@@ -52,6 +54,12 @@ class StandIn:
 
     def command(self, value: float) -> None:
         self.calls.append(f"gripper {value:g}")
+
+    def problem(self) -> str:
+        return "silent" if self.is_silent else self.failure
+
+    def forgive(self) -> None:
+        self.failure = ""
 
     def home(self, on_end: Callable[[str], None]) -> None:
         self.on_homed = on_end
@@ -209,3 +217,22 @@ def test_both_arms_follow_and_a_reflex_of_one_ends_both(
     group.recover()
     assert group.phase is Phase.IDLE
     assert group.links[0].arm.phase is Phase.HOLDING
+
+
+def test_a_gripper_that_fails_ends_the_motion_of_all(group: RobotGroup) -> None:
+    left, right = group.links
+    group.enable()
+    right.failure = "the gripper failed"  # type: ignore[attr-defined]
+    with pytest.raises(UnsafeCommand, match="the gripper failed"):
+        group.follow(resting_segment(), np.array([1.0, -1.0]))
+    assert left.calls == right.calls == []  # type: ignore[attr-defined]
+    assert left.phase is right.phase is Phase.HOLDING  # type: ignore[attr-defined]
+    assert group.ended == "the gripper failed"
+    # a person starts anew: the failure is over, but nobody is led with a gripper that is silent
+    group.enable()
+    assert group.ended == ""
+    group.hold()
+    left.is_silent = True  # type: ignore[attr-defined]
+    with pytest.raises(RobotUnavailable, match="silent"):
+        group.enable()
+    assert group.phase is Phase.HOLDING
