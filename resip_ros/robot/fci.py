@@ -317,6 +317,14 @@ class FciServer(FrankaRobotServer):
             self._admit_gripper_client()
         super().process_commands()
 
+    def silence_gripper(self, is_silent: bool) -> None:
+        """Let the gripper hear and send nothing, or answer again."""
+        for name in ("process_commands", "send_state"):
+            if is_silent:
+                setattr(self.gripper_server, name, lambda: None)
+            else:
+                delattr(self.gripper_server, name)
+
     def _admit_gripper_client(self) -> None:
         """Let a new client of the gripper take the place of one whose command was stranded.
 

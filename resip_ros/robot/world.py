@@ -296,11 +296,9 @@ class SimulatedWorld:
         """Make a robot abort its motion with an error number of ``fci_state``."""
         self.run_in_physics(lambda: self._servers and self._servers[arm].reflex(error))
 
-    def cut_connection(self, is_cut: bool, arm: int = 0) -> None:
-        """Pull a robot's cable, or plug it in again."""
-        if self._servers:
-            server = self._servers[arm]
-            self.run_in_physics(lambda: setattr(server, "is_cut", is_cut))
+    def disturb(self, change: Callable[[FciServer], object], arm: int = 0) -> None:
+        """Break a robot's server between two ticks, or mend it."""
+        self.run_in_physics(lambda: self._servers and change(self._servers[arm]))
 
     def run_in_physics(self, job: Callable[[], object]) -> None:
         """Run a short job between two ticks and wait for its end.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -20,11 +21,21 @@ from resip_ros.core.errors import ResipError
 from resip_ros.core.paths import models_dir
 from resip_ros.core.results import write_json_atomically
 from resip_ros.core.tasks import get_task
-from resip_ros.nodes.faults.catalogue import WORLD, Fault, find_faults
+from resip_ros.nodes.faults.catalogue import (
+    BRIDGE,
+    CAMERA,
+    DAMAGED,
+    FOREIGN,
+    RECORDER,
+    WORLD,
+    Fault,
+    find_faults,
+)
 from resip_ros.nodes.faults.stack import FaultyGraph, Stack
 from resip_ros.nodes.faults.verdict import Outcome, Trace, judge, summarise
 from resip_ros.nodes.policy_slot import check_quickly
 from resip_ros.nodes.table import ENVIRONMENT
+from resip_ros.policy.bundle import WEIGHTS_FILE
 
 TASK = "one_leg"
 DOMAIN = 99
@@ -38,6 +49,9 @@ STOPPED_WORLD_S = 3.0
 """Wall time for a world in which no time passes; the bridge's connection ends after 1.1 s."""
 DUTY_PERIOD_S, DUTY_ON_S = 0.4, 0.1
 ATTEMPTS = 2
+EXTRA = (CAMERA, RECORDER)
+"""Nodes that are started for their own faults only: they cost a third of a core."""
+FOREIGN_TASK = "peg_in_hole"
 
 
 @dataclass(frozen=True)
@@ -142,11 +156,16 @@ class Bench:
 
     def _try(self, fault: Fault) -> Outcome:
         if self._stack is None:
-            graph = FaultyGraph(TASK, "sim", str(self._policy), cameras=_needs_camera(fault))
             self._stacks += 1
-            self._stack = Stack(
-                graph, self._task, self._log_dir / f"stack{self._stacks:03}", self.is_interrupted
+            folder = self._log_dir / f"stack{self._stacks:03}"
+            graph = FaultyGraph(
+                TASK,
+                "sim",
+                str(self._policy),
+                cameras=fault.node == CAMERA,
+                record=str(folder / "bags") if fault.node == RECORDER else "",
             )
+            self._stack = Stack(graph, self._task, folder, self.is_interrupted)
         stack, operator = self._stack, self._stack.operator
         self._seed += 1
         operator.set_fault("")
@@ -156,10 +175,12 @@ class Bench:
         stack.is_broken = fault.ends_graph
         self._break(stack, fault)
         self._mend(stack, fault)
-        is_left = fault.ends_graph and not stack.has_ended(fault.node)
-        details = operator.fault_details()
-        outcome = judge(fault, Trace.of(operator.truth, since_s), details, is_left)
-        if fault.ends_graph or _needs_camera(fault):
+        wrong = [f"changed to {text}" for text in operator.exchanged if fault.exchange]
+        if fault.node == BRIDGE and not stack.has_ended(BRIDGE):
+            wrong.append(f"{BRIDGE} was not ended")
+        trace = Trace.of(operator.truth, since_s)
+        outcome = judge(fault, trace, operator.fault_details(), wrong)
+        if fault.ends_graph or fault.node in EXTRA:
             self.close()
         return outcome
 
@@ -178,11 +199,26 @@ class Bench:
             # again and again, or the base's next chunk would take its place
             self._watch(stack, fault, lambda: operator.send_chunk(fault.intruder))
             return
-        if fault.number is not None:
+        if fault.exchange:
+            operator.exchange(self._make_bad_policy(fault.exchange))
+        elif fault.is_full:
+            stack.fill_disk(fault.node)
+        elif fault.number is not None:
             stack.signal(fault.node, fault.number)
         else:
             operator.set_fault(fault.topic)
         self._watch(stack, fault, lambda: None)
+
+    def _make_bad_policy(self, kind: str) -> Path:
+        """A policy that must be refused."""
+        if kind == FOREIGN:
+            return models_dir() / FOREIGN_TASK
+        folder = self._log_dir / f"{kind}_policy"
+        if kind == DAMAGED and not folder.exists():
+            shutil.copytree(self._policy, folder)
+            weights = folder / "base" / WEIGHTS_FILE
+            weights.write_bytes(weights.read_bytes()[:-1000])
+        return folder
 
     def _watch(self, stack: Stack, fault: Fault, on_turn: Callable[[], object]) -> None:
         wall_s = STOPPED_WORLD_S if fault.node == WORLD else WALL_PER_SIM * WATCH_S
@@ -196,11 +232,6 @@ class Bench:
             stack.operator.set_fault("")
         wall_s = STOPPED_WORLD_S if not fault.has_truth else WALL_PER_SIM * AFTER_S
         stack.operator.watch(AFTER_S, wall_s)
-
-
-def _needs_camera(fault: Fault) -> bool:
-    """Pictures cost a third of a core, and matter to one fault only."""
-    return fault.node == "camera"
 
 
 def _starve(stack: Stack, node: str, begin_s: float) -> None:

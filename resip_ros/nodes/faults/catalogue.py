@@ -15,14 +15,20 @@ from dataclasses import dataclass
 from resip_ros.core.errors import ConfigError
 from resip_ros.nodes.faults import corruption
 from resip_ros.nodes.faults.switch import (
+    CLOCK_AHEAD,
+    CLOCK_BACK,
+    CLOCK_STOPPED,
     DISCONNECTED,
+    GRIPPER_SILENT,
     PARTS_FROZEN,
     REFLEX,
     STALL_SIGNAL,
 )
 
 BASE, RESIDUAL, CAMERA = "base_policy", "residual_policy", "camera"
-BRIDGE, WORLD = "franka_bridge", "sim_world"
+BRIDGE, WORLD, RECORDER = "franka_bridge", "sim_world", "recorder"
+MISSING, DAMAGED, FOREIGN = "missing", "damaged", "foreign"
+"""Policies that base_policy is asked to exchange its own for."""
 
 SILENCE_MS, SILENCE_M = 700.0, 0.08
 """One more segment, coasting, settling; a leash and what was on its way."""
@@ -30,6 +36,8 @@ CHUNK_MS, CHUNK_M = 1600.0, 0.30
 """A chunk's 8 steps are carried out, then silence."""
 STOP_MS, STOP_M = 400.0, 0.06
 """The robot has ended the motion by itself, or the bridge has held at once."""
+GRIPPER_MS, GRIPPER_M = 2000.0, 0.40
+"""1 s of silence by the wall clock, the next command, a stop."""
 HANG_MS, HANG_M = 2200.0, 0.08
 """The reference stands still at once; after ``supervisor_timeout_s`` (1.5 s) the robot ends the
 motion."""
@@ -56,6 +64,10 @@ class Fault:
     """Text for the faulty nodes' topic."""
     intruder: str = ""
     """What a second publisher sends: action, or a kind of corruption of a chunk."""
+    exchange: str = ""
+    """Bad policy that base_policy is asked to take, which it must refuse."""
+    is_full: bool = False
+    """Whether the node may write no more to any file, as on a full disk."""
     event: str = ""
     """Text that the fault's event must contain; empty: no event is needed."""
     ends_graph: bool = False
@@ -98,13 +110,27 @@ def _stopped(node: str, expected: str, hold_ms: float, motion_m: float, event: s
     )
 
 
+def _exchange(kind: str) -> Fault:
+    return Fault(f"policy_{kind}", "refused; goes on", None, 0.5, exchange=kind)
+
+
+_UNHEARD = (corruption.SILENT, corruption.LOST)
+
+
 def _action(kind: str) -> Fault:
-    expected = _HOLD if kind == corruption.SILENT else f"refused; {_HOLD}"
+    expected = _HOLD if kind in _UNHEARD else f"refused; {_HOLD}"
     name = f"action_{kind}"
     return Fault(name, expected, SILENCE_MS, SILENCE_M, topic=kind, event=_NO_COMMAND)
 
 
-_SHORT = {BASE: "base", RESIDUAL: "residual", CAMERA: "camera", BRIDGE: "bridge", WORLD: "world"}
+_SHORT = {
+    BASE: "base",
+    RESIDUAL: "residual",
+    CAMERA: "camera",
+    BRIDGE: "bridge",
+    WORLD: "world",
+    RECORDER: "recorder",
+}
 
 FAULTS: tuple[Fault, ...] = (
     _killed(BASE, f"the chunk's rest, then {_HOLD}", CHUNK_MS, CHUNK_M, _NO_COMMAND),
@@ -158,7 +184,40 @@ FAULTS: tuple[Fault, ...] = (
         topic=PARTS_FROZEN,
         event=_NO_COMMAND,
     ),
-    *(_action(kind) for kind in corruption.KINDS),
+    *(
+        Fault(
+            name,
+            f"no observation, or refused; {_HOLD}",
+            SILENCE_MS + 200.0,
+            SILENCE_M + 0.05,
+            topic=topic,
+            event=_NO_COMMAND,
+        )
+        for name, topic in (
+            ("clock_ahead", CLOCK_AHEAD),
+            ("clock_back", CLOCK_BACK),
+        )
+    ),
+    Fault(
+        "clock_stopped",
+        "goes on by the stamps of measurements, or holds",
+        None,
+        0.5,
+        topic=CLOCK_STOPPED,
+    ),
+    Fault(
+        "gripper_silent",
+        "hold when nothing has come for 1 s",
+        GRIPPER_MS,
+        GRIPPER_M,
+        topic=GRIPPER_SILENT,
+        event="has been silent",
+    ),
+    *(_action(kind) for kind in corruption.KINDS if kind != corruption.LOSSY),
+    Fault("action_lossy", "goes on with 5 % lost, or holds", None, 0.5, topic=corruption.LOSSY),
+    *(_exchange(kind) for kind in (MISSING, DAMAGED, FOREIGN)),
+    _killed(RECORDER, "goes on", None, 0.5, ""),
+    Fault("recorder_full", "goes on", None, 0.5, node=RECORDER, is_full=True, ends_graph=True),
     Fault("chunk_nan", "dropped; goes on", None, 0.5, intruder=corruption.NAN),
     Fault(
         "chunk_jump",

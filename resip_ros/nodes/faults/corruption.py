@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import copy
+import random
+from collections import deque
 from typing import Any
 
 from resip_ros.core.chunking import NS_PER_S
@@ -19,13 +21,33 @@ FUTURE = "future"
 REPEATED = "repeated"
 JUMP = "jump"
 OUTSIDE = "outside"
-KINDS = (SILENT, NAN, NAMES, LENGTH, ROTATION, STALE, FUTURE, REPEATED, JUMP, OUTSIDE)
+DELAYED = "delayed"
+LOSSY, LOST = "lossy", "lost"
+KINDS = (
+    SILENT,
+    NAN,
+    NAMES,
+    LENGTH,
+    ROTATION,
+    STALE,
+    FUTURE,
+    REPEATED,
+    JUMP,
+    OUTSIDE,
+    DELAYED,
+    LOSSY,
+    LOST,
+)
 
 JUMP_M = 0.3
 """Sideways: within the workspace, and further than a command may lead."""
 OUTSIDE_M = 0.3
 """Below the bench, which is lower than any workspace reaches."""
 SHIFT_NS = NS_PER_S
+DELAY_MESSAGES = 2
+"""A message comes when this many newer ones have been sent: 0.2 s late at 10 Hz."""
+LOSS = {LOSSY: 0.05, LOST: 0.5}
+"""Share of the messages that do not arrive."""
 
 
 class Corruption:
@@ -35,6 +57,9 @@ class Corruption:
         """Args: kind: One of KINDS, or empty for none."""
         self.kind = kind
         self._first_ns: int | None = None
+        self._under_way: deque[Any] = deque()
+        # the same losses in every injection: what differs is what the arm is doing
+        self._random = random.Random(0)
 
     def apply(self, message: Any) -> Any | None:
         """The message as it is sent: a changed copy, the same one, or None for silence.
@@ -46,6 +71,12 @@ class Corruption:
             return message
         if self.kind == SILENT:
             return None
+        if self.kind in LOSS:
+            return message if self._random.random() >= LOSS[self.kind] else None
+        if self.kind == DELAYED:
+            self._under_way.append(copy.deepcopy(message))
+            has_come = len(self._under_way) > DELAY_MESSAGES
+            return self._under_way.popleft() if has_come else None
         wrong = copy.deepcopy(message)
         stamp_ns = stamp_to_ns(wrong.header.stamp)
         self._first_ns = stamp_ns if self._first_ns is None else self._first_ns

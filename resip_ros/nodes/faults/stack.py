@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import rclpy
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -25,7 +29,7 @@ from resip_ros.nodes import topics
 from resip_ros.nodes.faults.corruption import Corruption
 from resip_ros.nodes.faults.switch import FAULT_TOPIC, TRUTH_TOPIC
 from resip_ros.nodes.launcher import Launcher
-from resip_ros.nodes.operator import BRIDGE, Operator
+from resip_ros.nodes.operator import BASE, BRIDGE, Operator
 from resip_ros.nodes.table import Graph, NodeEntry
 
 FAULTY = ("sim_world", "residual_policy", "franka_bridge")
@@ -63,6 +67,8 @@ class FaultOperator(Operator):
         super().__init__(graph, task, check)
         self.truth: list[list[float]] = []
         """Rows [time s, q (7,) rad, dq (7,) rad/s] since ``start``."""
+        self.exchanged: list[str] = []
+        """Policies that a node has changed to since ``start``."""
         self._node.create_subscription(
             Float64MultiArray,
             TRUTH_TOPIC,
@@ -91,8 +97,13 @@ class FaultOperator(Operator):
         """
         self.truth.clear()
         self._events.clear()
+        self.exchanged.clear()
         self.call(BRIDGE, "start")
         self.wait(self._is_moving, MOVING_TIMEOUT_S, "the hand's first motion")
+
+    def _on_active(self, message: String) -> None:
+        super()._on_active(message)
+        self.exchanged.append(message.data)
 
     def _is_moving(self) -> bool:
         if self.fault_details():
@@ -120,6 +131,12 @@ class FaultOperator(Operator):
     def set_fault(self, text: str) -> None:
         """Tells the faulty nodes what to break; empty: nothing."""
         self._faults.publish(String(data=text))
+
+    def exchange(self, policy: Path) -> None:
+        """Asks base_policy to take another policy; whether it does is seen in ``active``."""
+        wish = Parameter("policy.checkpoint", value=str(policy))
+        request = SetParameters.Request(parameters=[wish.to_parameter_msg()])
+        self._ask(SetParameters, f"{BASE}/set_parameters", request)
 
     def send_chunk(self, kind: str) -> None:
         """Publishes a wrong chunk beside the base policy's, newer than the one of this step."""
@@ -189,14 +206,20 @@ class Stack:
 
     def signal(self, node: str, number: signal.Signals) -> None:
         """Signals one process of a node, and not its group."""
-        (process,) = [n.process for n in self._launcher.nodes if n.entry.name == node]
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, number)
+            os.kill(self._process(node).pid, number)
+
+    def fill_disk(self, node: str) -> None:
+        """Lets a node write no more to any file."""
+        resource.prlimit(self._process(node).pid, resource.RLIMIT_FSIZE, (1, 1))
 
     def has_ended(self, node: str) -> bool:
         """Whether a node's process has ended."""
+        return self._process(node).poll() is not None
+
+    def _process(self, node: str) -> subprocess.Popen[bytes]:
         (process,) = [n.process for n in self._launcher.nodes if n.entry.name == node]
-        return process.poll() is not None
+        return process
 
     def close(self) -> None:
         """Ends everything; stopped processes are continued, or they could not end."""

@@ -16,7 +16,7 @@ import numpy as np
 from resip_ros.core.geometry import Array
 from resip_ros.core.kinematics import forward, tcp_velocity
 from resip_ros.core.results import percentiles
-from resip_ros.nodes.faults.catalogue import BRIDGE, Fault
+from resip_ros.nodes.faults.catalogue import Fault
 
 REST_RAD_S = 0.02
 """Joint speed below which the arm rests; a held arm stays below 0.005 rad/s."""
@@ -68,21 +68,21 @@ def time_to_rest_ms(trace: Trace) -> float | None:
     return float(trace.time_s[last] - trace.time_s[0]) * 1e3
 
 
-def judge(fault: Fault, trace: Trace, details: Sequence[str], is_left: bool = False) -> Outcome:
+def judge(
+    fault: Fault, trace: Trace, details: Sequence[str], wrong: Sequence[str] = ()
+) -> Outcome:
     """Compares what was seen with what the fault demands.
 
     Args:
         fault: Its bounds.
         trace: From the fault to the end of the watch; at least one sample.
         details: Texts of the fault events since then.
-        is_left: Whether a process still runs that should have been ended.
+        wrong: What else was seen that must not be.
     """
     pos, _ = forward(trace.q)
     motion_m = float(np.linalg.norm(pos - pos[0], axis=-1).max())
     hold_ms = time_to_rest_ms(trace)
-    reasons = _event_reasons(fault, details)
-    if is_left and fault.node == BRIDGE:
-        reasons.append(f"{fault.node} was not ended")
+    reasons = [*_event_reasons(fault, details), *wrong]
     seconds = max(1.0, float(trace.time_s[-1] - trace.time_s[0]))
     allowed_m = fault.motion_m * (seconds if fault.hold_ms is None else 1.0)
     if fault.has_truth and motion_m > allowed_m:

@@ -11,9 +11,10 @@ from resip_ros.nodes.table import NODES
 def test_each_fault_has_one_name_and_one_way():
     assert len({fault.name for fault in FAULTS}) == len(FAULTS)
     for fault in FAULTS:
-        ways = [fault.number is not None, fault.duty, bool(fault.topic), bool(fault.intruder)]
-        assert sum(ways) == 1, fault.name
-        assert bool(fault.node) == (fault.number is not None or fault.duty), fault.name
+        of_node = [fault.number is not None, fault.duty, fault.is_full]
+        others = [bool(fault.topic), bool(fault.intruder), bool(fault.exchange)]
+        assert sum(of_node) + sum(others) == 1, fault.name
+        assert bool(fault.node) == any(of_node), fault.name
         assert fault.node in ("", *(entry.name for entry in NODES))
 
 
