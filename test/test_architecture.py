@@ -106,7 +106,6 @@ COVERED_BY = {
     "resip_ros/nodes/operator.py": "test/nodes/test_up.py",
     "resip_ros/nodes/running.py": "test/nodes/test_up.py",
     "resip_ros/nodes/robot_health.py": "test/nodes/test_franka_bridge_node.py",
-    "resip_ros/nodes/sim_world_node.py": "test/nodes/test_up.py",
     "resip_ros/nodes/state_publisher.py": "test/nodes/test_up.py",
     "resip_ros/nodes/teleop/command.py": "test/nodes/teleop/test_devices.py",
     "resip_ros/nodes/teleop/device.py": "test/nodes/teleop/test_devices.py",

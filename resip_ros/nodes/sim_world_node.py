@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from collections import deque
@@ -16,7 +17,7 @@ from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import Trigger
 
 from resip_ros.core import events, messages
-from resip_ros.core.errors import ResipError
+from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.nodes import topics
 from resip_ros.nodes.node_main import StackNode, run_node
 from resip_ros.nodes.parameters import declare_parameters, parameter
@@ -27,6 +28,8 @@ NS_PER_MS = 1_000_000
 CLOCK_PERIOD_MS = 10
 CAMERA_PERIOD_MS = 20
 BACKLOG = 100
+ADDRESS = re.compile(r"[A-Za-z0-9:-]+(\.[A-Za-z0-9:-]+)*")
+LONGEST_ADDRESS = 63
 
 
 @dataclass(frozen=True)
@@ -68,14 +71,21 @@ class SimWorldNode(StackNode):
         """Builds the world, binds the robot's ports, starts the physics.
 
         Raises:
-            ResipError: for an unknown task, or when the ports are taken.
+            ResipError: for an unknown task, what is no address, or when the ports are taken.
         """
+        addresses = self.parameters.robot_address.split(",")
+        for address in addresses:
+            if len(address) > LONGEST_ADDRESS or not ADDRESS.fullmatch(address):
+                raise ConfigError(
+                    f"parameter robot.address has {address!r:.80}; expected a loopback address "
+                    "such as 127.0.0.2 for each arm, with commas between"
+                )
         self._world = SimulatedWorld(
             self.parameters.task,
             self.parameters.seed,
             realtime_factor=self.parameters.realtime_factor,
             randomness=self.parameters.randomness,
-            addresses=self.parameters.robot_address.split(","),
+            addresses=addresses,
             step_hook=self._take_snapshot,
         )
         self._parts_period_ms = round(1000 / self.parameters.parts_rate_hz)
