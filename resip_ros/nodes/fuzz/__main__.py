@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
+from rclpy.impl.logging_severity import LoggingSeverity
+from rclpy.logging import set_logger_level
 
 from resip_ros.core.paths import models_dir
 from resip_ros.nodes.fuzz.host import Outcome
@@ -83,6 +85,8 @@ def main() -> int:
     os.environ.update(ENVIRONMENT, ROS_DOMAIN_ID=str(DOMAIN))
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     rclpy.init()
+    # nodes of one name follow each other here
+    set_logger_level("rcl.logging_rosout", LoggingSeverity.ERROR)
     failed = False
     begin_s = time.monotonic()
     parts: list[str] = list(arguments.parts or PARTS)
