@@ -230,7 +230,7 @@ class GripperWorker:
         try:
             gripper = self._open_connection()
             self._read_width(gripper)
-        except (RobotUnavailable, franky.NetworkException) as error:
+        except (RobotUnavailable, franky.NetworkException, RuntimeError) as error:
             if old is not None:
                 logger.error("%s; trying again every %g s", error, _RETRY_S)
             time.sleep(_RETRY_S)
