@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
+from math import isfinite
 from typing import Any, cast
 
 from resip_ros.core.errors import DataError
@@ -76,6 +77,9 @@ class NodeReport:
         values = [*self.counts.values(), *(v for row in rows for v in _as_list(row))]
         if not all(type(value) in (int, float) for value in values):
             raise DataError(f"report of {self.node!r:.80} holds what is no number")
+        # JSON's reader takes NaN and Infinity, which result.json cannot hold
+        if not all(type(c) is int or isfinite(c) for c in self.counts.values()):
+            raise DataError(f"report of {self.node!r:.80} has a count that is not finite")
         passages = [pair for rows in self.trace.values() for pair in _as_list(rows)]
         if not all([type(v) for v in _as_list(pair)] == [int, int] for pair in passages):
             raise DataError(f"trace of {self.node!r:.80}: expected rows of step and microseconds")

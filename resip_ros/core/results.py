@@ -41,10 +41,15 @@ def wilson_interval(successes: int, n: int, z: float = Z_95) -> tuple[float, flo
 
 
 def percentiles(values_ms: Sequence[float]) -> dict[str, float | None]:
-    """Median and 99th percentile as result.json states them; None when nothing was measured."""
-    if len(values_ms) == 0:
+    """Median and 99th percentile as result.json states them; None when nothing was measured.
+
+    Values that are not finite tell nothing and are left out.
+    """
+    values = np.asarray(values_ms, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    if len(values) == 0:
         return {"p50": None, "p99": None}
-    p50, p99 = np.percentile(np.asarray(values_ms, dtype=np.float64), [50, 99])
+    p50, p99 = np.percentile(values, [50, 99])
     return {"p50": round(float(p50), 3), "p99": round(float(p99), 3)}
 
 

@@ -28,3 +28,9 @@ def test_a_trace_of_other_rows_is_refused(rows):
 def test_other_text_is_refused(text):
     with pytest.raises(DataError):
         parse_event(text)
+
+
+@pytest.mark.parametrize("count", ["NaN", "Infinity"])
+def test_a_count_that_result_json_cannot_hold_is_refused(count):
+    with pytest.raises(DataError, match="not finite"):
+        parse_report(f'{{"node": "x", "counts": {{"late": {count}}}}}')

@@ -71,3 +71,8 @@ def test_full_disk_keeps_the_old_file_and_says_so(tmp_path, monkeypatch):
         write_json_atomically(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_times_that_are_not_finite_are_left_out():
+    assert percentiles([1.0, float("nan"), float("inf")]) == {"p50": 1.0, "p99": 1.0}
+    assert percentiles([float("nan")]) == {"p50": None, "p99": None}
