@@ -137,8 +137,14 @@ def mutate_json(rng: Rng, text: str) -> str:
         return text
     if rng.random() < 0.3 or not document:
         return text[: int(rng.integers(len(text)))]
+    if not isinstance(document, dict):
+        return json.dumps(random_json(rng, 2))
     key = str(rng.choice(list(document)))
-    if rng.random() < 0.2:
+    if document[key] and isinstance(document[key], dict) and rng.random() < 0.7:
+        # deeper: one count, one row of times
+        inner = str(rng.choice(list(document[key])))
+        document[key][inner] = random_json(rng, 1)
+    elif rng.random() < 0.2:
         del document[key]
     else:
         document[key] = random_json(rng, 2)
