@@ -105,6 +105,7 @@ COVERED_BY = {
     "resip_ros/nodes/node_parameters.py": "test/nodes/test_recorder_node.py",
     "resip_ros/nodes/operator.py": "test/nodes/test_up.py",
     "resip_ros/nodes/running.py": "test/nodes/test_up.py",
+    "resip_ros/nodes/policy_node.py": "test/nodes/test_base_policy_node.py",
     "resip_ros/nodes/robot_health.py": "test/nodes/test_franka_bridge_node.py",
     "resip_ros/nodes/state_publisher.py": "test/nodes/test_up.py",
     "resip_ros/nodes/teleop/command.py": "test/nodes/teleop/test_devices.py",

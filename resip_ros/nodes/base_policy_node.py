@@ -9,10 +9,9 @@ import threading
 import time
 from dataclasses import dataclass
 
-from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from resip_ros.core import events, messages
+from resip_ros.core import messages
 from resip_ros.core.action import action_names
 from resip_ros.core.chunking import ActionChunk
 from resip_ros.core.errors import DataError, StaleStreamError
@@ -22,12 +21,13 @@ from resip_ros.core.tasks import get_task
 from resip_ros.nodes import latency, topics
 from resip_ros.nodes.diagnostics import Health
 from resip_ros.nodes.episode import EpisodeSwitch
-from resip_ros.nodes.lifecycle import ManagedNode, ManagedParameters
+from resip_ros.nodes.lifecycle import ManagedParameters
 from resip_ros.nodes.node_main import POLICY_NICE, run_node
 from resip_ros.nodes.observation_input import Observation, ObservationInput
 from resip_ros.nodes.pairing import RESIDUAL_NODE, Partner, why_base_must_wait
 from resip_ros.nodes.parameters import declare_parameters, parameter
 from resip_ros.nodes.picture_input import Messages, PictureInput, decode_pictures
+from resip_ros.nodes.policy_node import PolicyNode
 from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot
 from resip_ros.policy.golden import plausible_input
 from resip_ros.policy.runtime import AssemblyPolicy, BasePolicy
@@ -69,13 +69,12 @@ class Job:
     """What a student's cameras showed at the observation's instant."""
 
 
-class BasePolicyNode(ManagedNode):
+class BasePolicyNode(PolicyNode):
     """Predicts after ~/start, and then so that each chunk is there when the last one ends."""
 
     def __init__(self, **kwargs: object) -> None:
         super().__init__("base_policy", **kwargs)
         self.parameters = declare_parameters(self, BasePolicyParameters)
-        self._slot: PolicySlot | None = None
         self._worker: threading.Thread | None = None
 
     def configure(self) -> None:
@@ -96,18 +95,15 @@ class BasePolicyNode(ManagedNode):
             self._task.rate_hz, base.action_steps, base.horizon, self.parameters.plan_delay
         )
         self._reset_seed: int | None = None
-        self._latencies_ms: list[float] = []
-        self._trace = latency.Trace()
-        self._counts = {"chunks": 0, "ahead": 0}
+        self.open_figures("chunk", "chunks", "ahead")
         self._chunks = self.create_lifecycle_publisher(
             JointTrajectory, topics.ACTION_CHUNK, topics.stream_qos()
         )
-        self._reports = self.create_lifecycle_publisher(
-            String, topics.EPISODE_REPORT, topics.latched_qos()
-        )
         self._worker = threading.Thread(target=self._infer, daemon=True, name="inference")
         self._worker.start()
-        self._switch = EpisodeSwitch(self, on_start=self._start, on_stop=self._report)
+        self._switch = EpisodeSwitch(
+            self, self._start, on_stop=lambda: self.report(waits=self._planner.waits)
+        )
         self._pictures = PictureInput(self, base.images) if base.images else None
         self._input = ObservationInput(
             self,
@@ -118,25 +114,11 @@ class BasePolicyNode(ManagedNode):
             with_parts=not base.images,
         )
 
-    def activate(self) -> None:
-        """Tells which policy will act."""
-        assert self._slot is not None
-        self._slot.announce()
-
-    def deactivate(self) -> None:
-        """Leaves a running episode: without chunks the bridge holds the arm."""
-        self._switch.end()
-
     def diagnose(self, health: Health) -> None:
         """Policy, inputs, and how long a chunk takes: over a step, the residual waits for it."""
-        assert self._slot is not None
-        self._slot.diagnose(health)
-        self._switch.diagnose(health)
-        self._input.diagnose(health)
+        super().diagnose(health)
         if self._pictures is not None:
             self._pictures.diagnose(health)
-        for name, count in self._counts.items():
-            health.value(name, count)
         health.latencies(
             "chunk",
             self._latencies_ms,
@@ -149,25 +131,13 @@ class BasePolicyNode(ManagedNode):
         if self._worker is not None and self._worker.is_alive():
             self._jobs.put(None)
             self._worker.join()
-        if self._slot is not None:
-            self._slot.close()
-        self._worker = self._slot = None
+        self._worker = None
+        super().close()
 
     def _start(self, _: int) -> None:
         self._planner.start()
         self._reset_seed = int(self.get_parameter("seed").value or 0)
-        self._latencies_ms = []
-        self._trace.clear()
-        self._counts = dict.fromkeys(self._counts, 0)
-
-    def _report(self) -> None:
-        report = events.NodeReport(
-            "base_policy",
-            self._counts | {"waits": self._planner.waits},
-            {"chunk": list(self._latencies_ms)},
-            self._trace.rows(),
-        )
-        self._reports.publish(String(data=report.to_json()))
+        self.clear_figures()
 
     def _on_step(self, tick: int, observation: Observation) -> None:
         now_s = time.monotonic()

@@ -8,10 +8,9 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from resip_ros.core import events, messages
+from resip_ros.core import messages
 from resip_ros.core.action import action_names
 from resip_ros.core.chunking import (
     ActionChunk,
@@ -26,11 +25,12 @@ from resip_ros.core.tasks import get_task
 from resip_ros.nodes import latency, topics
 from resip_ros.nodes.diagnostics import ERROR, Health
 from resip_ros.nodes.episode import EpisodeSwitch
-from resip_ros.nodes.lifecycle import ManagedNode, ManagedParameters
+from resip_ros.nodes.lifecycle import ManagedParameters
 from resip_ros.nodes.node_main import POLICY_NICE, run_node
 from resip_ros.nodes.observation_input import Observation, ObservationInput
 from resip_ros.nodes.pairing import BASE_NODE, Partner, why_residual_must_wait
 from resip_ros.nodes.parameters import declare_parameters, parameter
+from resip_ros.nodes.policy_node import PolicyNode
 from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot
 from resip_ros.nodes.teleop.relay import TeleopRelay
 from resip_ros.policy.runtime import AssemblyPolicy
@@ -81,7 +81,7 @@ def compute_net_action(
     return net, net - base_action
 
 
-class ResidualPolicyNode(ManagedNode):
+class ResidualPolicyNode(PolicyNode):
     """Acts once a step: at once when a chunk covers the step, else when the chunk arrives.
 
     A chunk that was planned ahead is followed from the step it is meant for.
@@ -90,7 +90,6 @@ class ResidualPolicyNode(ManagedNode):
     def __init__(self, **kwargs: object) -> None:
         super().__init__("residual_policy", **kwargs)
         self.parameters = declare_parameters(self, ResidualPolicyParameters)
-        self._slot: PolicySlot | None = None
 
     def configure(self) -> None:
         """Loads the policy, then subscribes.
@@ -104,9 +103,7 @@ class ResidualPolicyNode(ManagedNode):
         self._chunks = ChunkSequence()
         self._followed: ActionChunk | None = None
         self._waiting: tuple[int, float] | None = None
-        self._latencies_ms: list[float] = []
-        self._trace = latency.Trace()
-        self._counts = {"ticks": 0, "late": 0}
+        self.open_figures("tick", "ticks", "late")
         self._slot = PolicySlot(
             self, self._task, lambda policy: why_residual_must_wait(policy, self._partner)
         )
@@ -115,9 +112,8 @@ class ResidualPolicyNode(ManagedNode):
         self._net = create(JointTrajectory, topics.NET_ACTION, qos)
         self._correction = create(JointTrajectory, topics.CORRECTION, qos)
         self._base = create(JointTrajectory, topics.BASE_ACTION, qos)
-        self._reports = create(String, topics.EPISODE_REPORT, topics.latched_qos())
         self.create_subscription(JointTrajectory, topics.ACTION_CHUNK, self._on_chunk, qos)
-        self._switch = EpisodeSwitch(self, on_start=self._start, on_stop=self._report)
+        self._switch = EpisodeSwitch(self, on_start=self._start, on_stop=self.report)
         self._relay = TeleopRelay(self, self._task, self._pass_on, lambda: self._switch.is_running)
         self._input = ObservationInput(
             self,
@@ -129,27 +125,14 @@ class ResidualPolicyNode(ManagedNode):
             with_parts=not self._slot.policy.base.images,
         )
 
-    def activate(self) -> None:
-        """Tells which policy will act."""
-        assert self._slot is not None
-        self._slot.announce()
-
-    def deactivate(self) -> None:
-        """Leaves a running episode: without actions the bridge holds the arm."""
-        self._switch.end()
-
     def diagnose(self, health: Health) -> None:
         """Policy and its pairing with the base, inputs, and how late actions are."""
+        super().diagnose(health)
         assert self._slot is not None
-        self._slot.diagnose(health)
-        self._switch.diagnose(health)
-        self._input.diagnose(health)
         try:
             self._check_base(self._slot.policy)
         except CheckpointMismatch as error:
             health.tell(ERROR, str(error))
-        for name, count in self._counts.items():
-            health.value(name, count)
         late = self._counts["late"] / max(1, self._counts["ticks"])
         health.at_most(
             "late share", late, warn=LATE_WARN, error=LATE_ERROR, advice="free the machine's cores"
@@ -161,12 +144,6 @@ class ResidualPolicyNode(ManagedNode):
             "see which node is slow",
         )
 
-    def close(self) -> None:
-        """Waits for a policy that is being loaded."""
-        if self._slot is not None:
-            self._slot.close()
-        self._slot = None
-
     def _start(self, stamp_ns: int) -> None:
         # the first chunk may overtake the event that asked for it; others are of the past, or
         # of a clock that was reset
@@ -177,18 +154,7 @@ class ResidualPolicyNode(ManagedNode):
         self._followed = None
         self._relay.reset(stamp_ns)
         self._waiting = None
-        self._latencies_ms = []
-        self._trace.clear()
-        self._counts = dict.fromkeys(self._counts, 0)
-
-    def _report(self) -> None:
-        report = events.NodeReport(
-            "residual_policy",
-            dict(self._counts),
-            {"tick": list(self._latencies_ms)},
-            self._trace.rows(),
-        )
-        self._reports.publish(String(data=report.to_json()))
+        self.clear_figures()
 
     def _check_base(self, policy: AssemblyPolicy) -> None:
         """Refuses a residual for another base than the one that runs.
