@@ -34,6 +34,8 @@ METADATA = "metadata.yaml"
 SIDECAR = "episode.yaml"
 TRASH = ".trash"
 ORIGINALS = ".originals"
+REVIEW = "review"
+"""Folder of the bags' pictures."""
 
 _ROSBAG2_VERSION = 9
 _NEVER = QosTime(9223372036, 854775807)

@@ -9,12 +9,12 @@ from pathlib import Path
 from rich.table import Table
 
 from resip_ros.bags import sidecar
-from resip_ros.bags.layout import NAMESPACE, NET_ACTION, TRASH
+from resip_ros.bags.layout import NAMESPACE, NET_ACTION, REVIEW, TRASH
 from resip_ros.bags.reader import Bag, find_bags, is_bag, measure, storage_files
 from resip_ros.bags.recorder import move_aside, move_to_trash
 from resip_ros.bags.sidecar import Episode, load_episode, write_episode
 from resip_ros.bags.writer import is_being_written
-from resip_ros.core.errors import DataError
+from resip_ros.core.errors import DataError, ResipError
 
 FOREIGN = "foreign"
 UNREADABLE = "not closed"
@@ -105,25 +105,54 @@ def longest_gap(episode: Episode) -> str:
     return f"{max(gaps):.2f}{' !' if max(gaps) > GAP_S else ''}" if gaps else "-"
 
 
+def picture_path(bag: Path) -> Path:
+    """Where a bag's picture goes: beside the bags, in a folder of pictures."""
+    bag = bag if bag.name not in ("", "..") else bag.resolve()
+    return bag.parent / REVIEW / f"{bag.name}.png"
+
+
+def move_picture(bag: Path, moved: Path) -> Path:
+    """Has the picture of a bag, if there is one, follow the bag that was moved.
+
+    Returns:
+        Where the bag is now.
+
+    Raises:
+        ResipError: when the picture cannot be moved.
+    """
+    picture, target = picture_path(bag), picture_path(moved)
+    if picture.is_file():
+        try:
+            target.parent.mkdir(exist_ok=True)
+            # one that is there already is of a bag that is gone from there
+            picture.replace(target)
+        except OSError as error:
+            raise ResipError(
+                f"{moved} was moved, its picture {picture} cannot follow: "
+                f"{error.strerror or error}; delete it or draw it again"
+            ) from error
+    return moved
+
+
 def drop(directory: Path, names: list[str]) -> list[Path]:
-    """Moves bags to the trash folder; returns where they are.
+    """Moves bags, and their pictures, to the trash folder; returns where they are.
 
     Raises:
         DataError: for an unknown name, before anything is moved.
         ResipError: when one cannot be moved.
     """
-    return [move_to_trash(path) for path in choose(directory, names)]
+    return [move_picture(path, move_to_trash(path)) for path in choose(directory, names)]
 
 
 def keep(directory: Path, names: list[str]) -> list[Path]:
-    """Brings bags back from the trash folder.
+    """Brings bags, and their pictures, back from the trash folder.
 
     Raises:
         DataError: for an unknown name, before anything is moved.
         ResipError: when one cannot be moved.
     """
     found = choose(directory / TRASH, names)
-    back = [move_aside(path, directory) for path in found]
+    back = [move_picture(path, move_aside(path, directory)) for path in found]
     for path in back:
         episode = load_episode(path)
         if episode is not None and episode.state == sidecar.DISCARDED:

@@ -31,14 +31,13 @@ from resip_ros.bags.episode_view import (
     read_view,
 )
 from resip_ros.bags.picture_strip import COUNT, HEIGHT, WIDTH, Strip
-from resip_ros.bags.review import GAP_S
+from resip_ros.bags.review import GAP_S, picture_path
 from resip_ros.core import events
 from resip_ros.core.action import decode_action
 from resip_ros.core.config import load_control_config
 from resip_ros.core.geometry import Array, rotation_angle
 from resip_ros.core.results import write_bytes_atomically
 
-FOLDER = "review"
 _DPI = 100
 _WIDTH_IN = 18.0
 _PLOTS_IN = 6.5
@@ -60,12 +59,6 @@ _MARK_COLOURS = {
 }
 """Others, such as ``homed``, are grey and dotted."""
 _GAP = "#ffd2cb"
-
-
-def picture_path(bag: Path) -> Path:
-    """Where a bag's picture goes: beside the bags, in a folder of pictures."""
-    bag = bag if bag.name not in ("", "..") else bag.resolve()
-    return bag.parent / FOLDER / f"{bag.name}.png"
 
 
 def draw_review(bag: Path) -> tuple[Path, list[str]]:

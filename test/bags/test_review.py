@@ -8,7 +8,7 @@ from resip_ros.bags import review, sidecar
 from resip_ros.bags.layout import JOINT_STATES, TRASH, part_pose
 from resip_ros.bags.review import BagCount
 from resip_ros.bags.sidecar import Episode, TopicStatistics, load_episode, write_episode
-from resip_ros.core.errors import DataError
+from resip_ros.core.errors import DataError, ResipError
 
 
 def shown(folder):
@@ -54,6 +54,41 @@ def test_drop_and_keep(demos):
     assert "second" not in shown(demos)
     assert review.keep(demos, ["second"]) == [demos / "second"]
     assert "second" in shown(demos)
+
+
+def draw(folder, name):
+    picture = review.picture_path(folder / name)
+    picture.parent.mkdir(exist_ok=True)
+    picture.write_text(f"picture of {name}")
+    return picture
+
+
+def test_the_picture_of_a_bag_goes_where_the_bag_goes(demos, notes):
+    picture, other = draw(demos, "second"), draw(demos, "third")
+    (dropped,) = review.drop(demos, ["second"])
+    there = demos / TRASH / "review" / "second.png"
+    assert [p.name for p in picture.parent.iterdir()] == [other.name]
+    assert there.read_text() == "picture of second"
+    # another one of that name, without a picture, and then one with
+    notes.write(demos / "second", 5).finish()
+    review.drop(demos, ["second"])
+    notes.write(demos / "second", 5).finish()
+    draw(demos, "second").write_text("picture of the third second")
+    assert review.drop(demos, ["second"]) == [dropped.with_name("second_3")]
+    assert there.read_text() == "picture of second"
+    assert there.with_name("second_3.png").read_text() == "picture of the third second"
+    review.keep(demos, ["second"])
+    assert picture.read_text() == "picture of second"
+    assert not there.exists()
+
+
+def test_a_picture_that_cannot_follow_is_named(demos):
+    draw(demos, "second")
+    (demos / TRASH).mkdir()
+    (demos / TRASH / "review").write_text("a file")
+    with pytest.raises(ResipError, match=r"review/second\.png cannot follow.*draw it again"):
+        review.drop(demos, ["second"])
+    assert (demos / TRASH / "second").is_dir()
 
 
 def test_an_unknown_name_changes_nothing(demos):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resip_ros.bags import layout, review_plot
+from resip_ros.bags import layout
 from resip_ros.bags.episode_view import LED, ArmMotion, EpisodeView, Gap, Mark
 from resip_ros.bags.picture_strip import COUNT, Shown, Strip
+from resip_ros.bags.review import picture_path
 from resip_ros.bags.review_plot import break_line, build_figure, draw_review, join_gaps, turned_deg
 from resip_ros.bags.sidecar import Episode, write_episode
 from resip_ros.core import events
@@ -197,8 +198,8 @@ def test_a_picture_is_written_whole_beside_the_bags(tmp_path, monkeypatch):
         assert picture.size[1] < 1080
     assert [p.name for p in path.parent.iterdir()] == ["a.png"]
     monkeypatch.chdir(bag)
-    assert review_plot.picture_path(bag.parent / "a") == path
-    assert review_plot.picture_path(type(bag)(".")) == path
+    assert picture_path(bag.parent / "a") == path
+    assert picture_path(type(bag)(".")) == path
 
 
 def test_no_place_for_the_picture_is_said(tmp_path):
