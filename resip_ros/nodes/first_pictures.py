@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
 from resip_ros.cameras.settings import load_camera_settings
-from resip_ros.core.errors import ResipError
 from resip_ros.core.paths import config_path
 from resip_ros.nodes import topics
-from resip_ros.nodes.launcher import NodeCrashed
+from resip_ros.nodes.readiness import TookTooLong, Wait
 
 TIMEOUT_S = 30.0
 
@@ -34,7 +32,7 @@ def wait_for_pictures(
     node: Node,
     cameras: tuple[str, ...],
     recorder: str,
-    wait: Callable[[Callable[[], Any], float, str], None],
+    wait: Wait,
 ) -> None:
     """Waits until each camera has sent a picture, and the recorder listens to it.
 
@@ -44,7 +42,7 @@ def wait_for_pictures(
         node: Listens meanwhile.
         cameras: Their names.
         recorder: Node that has to listen too; empty: none.
-        wait: Handles messages until a condition holds, with time-out and what is waited for.
+        wait: Raises ``TookTooLong`` on time-out.
     """
     silent = set(cameras)
 
@@ -67,9 +65,7 @@ def wait_for_pictures(
         wait(
             lambda: not silent and all(map(is_recorded, cameras)), TIMEOUT_S, "the first pictures"
         )
-    except NodeCrashed:
-        raise
-    except ResipError as error:
+    except TookTooLong as error:
         missing = sorted(silent) or [c for c in cameras if not is_recorded(c)]
         node.get_logger().error(f"going on without pictures of {', '.join(missing)}: {error}")
     finally:

@@ -29,6 +29,7 @@ from resip_ros.nodes import latency, topics
 from resip_ros.nodes.first_pictures import camera_names, wait_for_pictures
 from resip_ros.nodes.launcher import NodeCrashed
 from resip_ros.nodes.policy_slot import parse_active
+from resip_ros.nodes.readiness import TookTooLong, wait_for_recorder
 from resip_ros.nodes.recording import EpisodeRecording
 from resip_ros.nodes.success import SuccessWatch
 from resip_ros.nodes.table import Graph
@@ -39,7 +40,6 @@ BASE = "base_policy"
 RECORDER = "recorder"
 REPORTERS = (BRIDGE, BASE, "residual_policy")
 READY_TIMEOUT_S = 90.0
-RECORDER_TIMEOUT_S = 30.0
 HOME_TIMEOUT_S = 60.0
 HOME_ATTEMPTS = 3
 SERVICE_TIMEOUT_S = 20.0
@@ -160,14 +160,15 @@ class Operator:
         """Handles messages until ``done()``.
 
         Raises:
-            ResipError: on time-out (wall clock), or when a node has crashed.
+            TookTooLong: on time-out (wall clock).
+            NodeCrashed: when a node has.
         """
         deadline = time.monotonic() + timeout_s
         while not done():
             self._executor.spin_once(timeout_sec=0.05)
             self._check()
             if time.monotonic() > deadline:
-                raise ResipError(f"{what} took longer than {timeout_s:.0f} s; see the logs")
+                raise TookTooLong(f"{what} took longer than {timeout_s:.0f} s; see the logs")
 
     def call(self, node: str, service: str) -> str:
         """Calls a Trigger service.
@@ -212,7 +213,7 @@ class Operator:
         return self._clients[name]
 
     def wait_until_ready(self) -> None:
-        """Waits for the bridge's services, both policies, and pictures of cameras that were given.
+        """Waits for bridge, policies, recorder, and pictures of cameras that were given.
 
         Raises:
             ResipError: on time-out, or when a node has crashed.
@@ -225,27 +226,11 @@ class Operator:
             self.wait(lambda: self.now_ns() > 0, READY_TIMEOUT_S, "starting the clock")
 
         if self._graph.record:
-            with contextlib.suppress(ResipError):
-                # it finds topics as they come; a graph without it goes on
-                self.wait(self._is_recorded, RECORDER_TIMEOUT_S, "the recorder")
+            wait_for_recorder(self._node, self._task, RECORDER, self.wait)
         if self._graph.camera_config:
             recorder = RECORDER if self._graph.record else ""
             cameras = camera_names(self._graph.camera_config)
             wait_for_pictures(self._node, cameras, recorder, self.wait)
-
-    def _is_recorded(self) -> bool:
-        """Whether the recorder listens to every part, beside watching for success."""
-        watched = {name for pair in self._task.pairs for name in (pair.parent, pair.child)}
-        return all(
-            sum(
-                info.node_name == RECORDER
-                for info in self._node.get_subscriptions_info_by_topic(
-                    self._node.resolve_topic_name(topics.part_pose(name))
-                )
-            )
-            > (name in watched)
-            for name in self._task.observed
-        )
 
     # ---- episodes ----
 

@@ -5,10 +5,11 @@ import pytest
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
-from resip_ros.core.errors import ConfigError, ResipError
+from resip_ros.core.errors import ConfigError
 from resip_ros.nodes import first_pictures, topics
 from resip_ros.nodes.first_pictures import camera_names, wait_for_pictures
 from resip_ros.nodes.launcher import NodeCrashed
+from resip_ros.nodes.readiness import TookTooLong
 
 CAMERAS = ("front", "wrist")
 
@@ -37,7 +38,7 @@ def waiting(graph, step, timeout_s=20.0):
             graph.executor.spin_once(timeout_sec=0.02)
             step()
             if time.monotonic() > end_s:
-                raise ResipError(f"{what} took longer")
+                raise TookTooLong(f"{what} took longer")
 
     return wait
 
