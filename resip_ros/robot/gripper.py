@@ -7,6 +7,7 @@ a worker runs them one by one and a poller reads the width meanwhile.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 import time
@@ -72,7 +73,6 @@ class GripperWorker:
         self._failure = ""
         self._width_m = float("nan")
         self._read_at = float("-inf")
-        self._stranded: list[franky.Gripper | None] = []
         self._wake = threading.Event()
         self._running = False
         self._threads: list[threading.Thread] = []
@@ -223,10 +223,11 @@ class GripperWorker:
 
     def _reconnect(self) -> None:
         """Fresh connection after a failure; the same goal is not tried again by itself."""
-        # the old object's destructor waits for the stranded command, perhaps for ever: keep it
         old, self._gripper = self._gripper, None
         if old is not None:
-            self._stranded.append(old)
+            # its destructor would wait for the stranded command, a minute or for ever: one
+            # reference too many, and nobody destroys it, not even the end of the process
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(old))
         try:
             gripper = self._open_connection()
             self._read_width(gripper)

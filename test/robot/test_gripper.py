@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import gc
 import time
 from collections.abc import Callable, Iterator
 
@@ -69,9 +70,11 @@ def test_changed_mind_is_taken_up_after_the_motion(gripper: GripperWorker) -> No
 
 
 def test_a_gripper_whose_command_was_stranded_works_again(
-    gripper: GripperWorker, world: SimulatedWorld, monkeypatch: pytest.MonkeyPatch
+    world: SimulatedWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The robot forgets a command, as real ones do; then only a fresh connection helps."""
+    gripper = GripperWorker(world.config, world.hostname)
+    gripper.connect()
     server = world._servers[0]._FrankaRobotServer__gripper_server
     answers = type(server)._check_motion_state
     monkeypatch.setattr(type(server), "_check_motion_state", lambda self: None)
@@ -90,6 +93,12 @@ def test_a_gripper_whose_command_was_stranded_works_again(
     state = gripper.state()
     assert state.failures == 1
     assert state.width_m == pytest.approx(world.config.gripper_max_width_m, abs=2e-3)
+    gripper.close()
+    # nothing waits for the old connection, whose command never ends
+    begin_s = time.monotonic()
+    del gripper
+    gc.collect()
+    assert time.monotonic() - begin_s < 5.0
 
 
 def test_unreachable_gripper_is_a_clear_error(
