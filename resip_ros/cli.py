@@ -13,7 +13,12 @@ from resip_ros.bags import commands as bag_commands
 from resip_ros.core.errors import ResipError
 from resip_ros.core.paths import models_dir
 from resip_ros.core.tasks import TASKS, get_task
-from resip_ros.nodes.arguments import end_as_by_ctrl_c, natural, positive
+from resip_ros.nodes.arguments import (
+    add_cameras_and_tags,
+    end_as_by_ctrl_c,
+    natural,
+    positive,
+)
 from resip_ros.nodes.bench import command as bench_command
 from resip_ros.nodes.faults import command as faults_command
 from resip_ros.nodes.teleop import command as teleop_command
@@ -73,18 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--seed", type=natural, default=0, metavar="S", help="first episode's seed (default 0)"
     )
-    up.add_argument(
-        "--cameras",
-        default="",
-        metavar="FILE",
-        help="real cameras: a copy of config/cameras.yaml (default: the simulated bench's)",
-    )
-    up.add_argument(
-        "--tags",
-        default="",
-        metavar="FILE",
-        help="part poses from AprilTags: a copy of config/tags.yaml",
-    )
+    add_cameras_and_tags(up)
     bag_commands.add_parsers(commands)
     faults_command.add_parser(commands)
     teleop_command.add_parser(commands)

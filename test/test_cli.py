@@ -42,6 +42,49 @@ def test_a_real_bench_wants_a_person(capsys):
     assert "needs a terminal" in fail(capsys, "teleop", "one_leg", "--robot", "172.16.0.2")
 
 
+COMMANDS = [
+    ("up", "--headless"),
+    ("teleop", "--device", "joy"),
+    ("bench-eval", "--policy", "models/one_leg", "--grid", "2"),
+]
+"""Those that start the graph."""
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda a: a[0])
+def test_a_bad_file_of_the_bench_starts_nothing(capsys, tmp_path, monkeypatch, arguments):
+    command, *options = arguments
+    monkeypatch.setattr("subprocess.Popen", None)
+    options += ["--out", str(tmp_path / "out")]
+    (tmp_path / "mine.yaml").write_text("front: {source: sim, rate: 3}")
+    line = fail(capsys, command, "one_leg", *options, "--cameras", str(tmp_path / "mine.yaml"))
+    assert "mine.yaml: camera front: unknown keys ['rate']" in line
+    line = fail(capsys, command, "one_leg", *options, "--cameras", "none.yaml")
+    assert "none.yaml is no file" in line
+    line = fail(capsys, command, "one_leg", *options, "--tags", "tags.yaml")
+    assert "tags are of a real one" in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda a: a[0])
+def test_cameras_and_tags_are_options_of_each(arguments):
+    command, *options = arguments
+    parser = cli.build_parser()
+    given = ["--cameras", "c.yaml", "--tags", "t.yaml"]
+    parsed = parser.parse_args([command, "one_leg", *options, *given])
+    assert (parsed.cameras, parsed.tags) == ("c.yaml", "t.yaml")
+    parsed = parser.parse_args([command, "one_leg", *options])
+    assert (parsed.cameras, parsed.tags) == ("", "")
+
+
+def test_a_camera_that_is_not_in_the_file_is_refused(capsys, tmp_path):
+    options = ("--policy", "x", "--grid", "2", "--out", str(tmp_path / "out"))
+    given = ("--cameras", "sim_cameras.yaml")
+    line = fail(capsys, "bench-eval", "one_leg", *options, *given, "--camera", "overview")
+    assert "camera 'overview' is not in sim_cameras.yaml" in line
+    line = fail(capsys, "bench-eval", "one_leg", *options, *given, "--camera", "wrist")
+    assert "camera 'wrist' does not stand on the bench" in line
+
+
 def test_missing_policy(capsys, tmp_path):
     line = fail(capsys, "up", "one_leg", "--policy", str(tmp_path), "--out", str(tmp_path / "o"))
     assert "no policy for one_leg" in line

@@ -90,8 +90,9 @@ def load_camera_settings(path: Path) -> tuple[CameraSettings, ...]:
     """
     try:
         data = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read cameras {path}: {error}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        # the YAML library draws where it is in several lines
+        raise ConfigError(f"cannot read cameras {path}: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict) or not data:
         raise ConfigError(f"{path}: expected at least one camera, as in config/cameras.yaml")
     return tuple(_camera(str(name), values, path) for name, values in data.items())
@@ -103,7 +104,7 @@ def _camera(name: str, values: Any, path: Path) -> CameraSettings:
         raise ConfigError(f"{path}: camera {name!r}: expected a name such as front")
     if not isinstance(values, dict) or "source" not in values:
         raise ConfigError(f"{path}: camera {name}: expected a source: {', '.join(SOURCES)}")
-    unknown = sorted(set(values) - set(kinds))
+    unknown = sorted(map(str, set(values) - set(kinds)))
     if unknown:
         raise ConfigError(f"{path}: camera {name}: unknown keys {unknown}; known: {sorted(kinds)}")
     try:

@@ -93,8 +93,9 @@ def load_tag_layout(path: Path, task: str) -> TagLayout:
     """
     try:
         data = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read tags {path}: {error}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        # the YAML library draws where it is in several lines
+        raise ConfigError(f"cannot read tags {path}: {' '.join(str(error).split())}") from error
     try:
         top = _mapping(data, "the file", {"cameras", "tags"}, set(_NUMBERS))
         if not isinstance(top["cameras"], dict) or not top["cameras"]:

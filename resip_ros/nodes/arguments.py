@@ -15,6 +15,23 @@ def add_task_and_robot(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--robot", default="sim", metavar="sim|IP", help="default sim")
 
 
+def add_cameras_and_tags(parser: argparse.ArgumentParser) -> None:
+    """Adds --cameras and --tags, for a command that starts the graph."""
+    parser.add_argument(
+        "--cameras",
+        default="",
+        metavar="FILE",
+        help="cameras of the bench: a copy of config/cameras.yaml; sim_cameras.yaml draws what "
+        "policies see (default: an overview in simulation, else none)",
+    )
+    parser.add_argument(
+        "--tags",
+        default="",
+        metavar="FILE",
+        help="part poses from AprilTags, on a real bench: a copy of config/tags.yaml",
+    )
+
+
 def end_as_by_ctrl_c() -> None:
     """Has `kill` and a closed terminal end the nodes in order, as Ctrl-C does."""
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -7,7 +7,6 @@ import sys
 import time
 from array import array
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -19,14 +18,14 @@ from std_msgs.msg import Float64MultiArray
 from resip_ros.cameras.devices import RealSenseSource, UvcSource
 from resip_ros.cameras.files import FilesSource
 from resip_ros.cameras.pictures import JPEG_QUALITY, encode_jpeg, fit_intrinsics, fit_picture
-from resip_ros.cameras.settings import SIM, CameraSettings, load_camera_settings
+from resip_ros.cameras.settings import SIM, CameraSettings
 from resip_ros.cameras.simulated import SimSource
 from resip_ros.cameras.source import Calibration, ClockNs, Frame, PictureSource
 from resip_ros.cameras.stream import CameraStatus, CameraStream
 from resip_ros.core import messages
-from resip_ros.core.errors import ConfigError, DataError
-from resip_ros.core.paths import config_path
+from resip_ros.core.errors import DataError
 from resip_ros.nodes import topics
+from resip_ros.nodes.bench_files import read_cameras
 from resip_ros.nodes.node_main import BACKGROUND_NICE, StackNode, run_node
 from resip_ros.nodes.parameters import declare_parameters, parameter
 from resip_ros.sim.cameras import get_camera
@@ -85,14 +84,10 @@ class CameraNode(StackNode):
         self.create_timer(WATCH_S, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _configure_devices(self) -> None:
-        path = Path(self.parameters.config)
-        if not path.is_file():
-            path = config_path(self.parameters.config)
-
         def now_ns() -> int:
             return self.get_clock().now().nanoseconds
 
-        everything = load_camera_settings(path)
+        everything = read_cameras(self.parameters.config)
         for settings in everything:
             if settings.source == SIM:
                 continue
@@ -102,13 +97,8 @@ class CameraNode(StackNode):
             self._add(source, [output], settings.max_silence_s, now_ns)
 
         drawn = [settings for settings in everything if settings.source == SIM]
-        rates = {settings.rate_hz for settings in drawn}
-        if len(rates) > 1:
-            raise ConfigError(
-                f"{path}: simulated cameras have rates {sorted(rates)}; expected one"
-            )
         if drawn:
-            self._draw(tuple(settings.name for settings in drawn), rates.pop())
+            self._draw(tuple(settings.name for settings in drawn), drawn[0].rate_hz)
 
     def _draw(self, cameras: tuple[str, ...], rate_hz: float) -> None:
         """Cameras of the simulated bench; one renderer draws them all."""

@@ -3,29 +3,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
-from resip_ros.cameras.settings import load_camera_settings
-from resip_ros.core.paths import config_path
 from resip_ros.nodes import topics
 from resip_ros.nodes.readiness import TookTooLong, Wait
 
 TIMEOUT_S = 30.0
-
-
-def camera_names(config: str) -> tuple[str, ...]:
-    """Cameras of a YAML file, given as a path or as a name in config/.
-
-    Raises:
-        ConfigError: for a file that is no good.
-    """
-    path = Path(config)
-    settings = load_camera_settings(path if path.is_file() else config_path(config))
-    return tuple(camera.name for camera in settings)
 
 
 def wait_for_pictures(

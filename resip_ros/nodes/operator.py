@@ -26,7 +26,8 @@ from resip_ros.core.geometry import Array
 from resip_ros.core.results import EpisodeResult, RunResult
 from resip_ros.core.tasks import TaskSpec
 from resip_ros.nodes import latency, topics
-from resip_ros.nodes.first_pictures import camera_names, wait_for_pictures
+from resip_ros.nodes.bench_files import camera_names
+from resip_ros.nodes.first_pictures import wait_for_pictures
 from resip_ros.nodes.launcher import NodeCrashed
 from resip_ros.nodes.policy_slot import parse_active
 from resip_ros.nodes.readiness import TookTooLong, wait_for_recorder

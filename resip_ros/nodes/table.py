@@ -11,6 +11,7 @@ from pathlib import Path
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.paths import config_path, models_dir, share_dir
 from resip_ros.core.tasks import get_task, split_addresses
+from resip_ros.nodes.bench_files import read_cameras, read_tags
 from resip_ros.nodes.topics import NAMESPACE
 
 SIM = "sim"
@@ -155,6 +156,10 @@ class Graph:
             )
         if self.params_file and not Path(self.params_file).is_file():
             raise ConfigError(f"params_file {self.params_file} is not a file; give a YAML file")
+        if self.camera_config:
+            read_cameras(self.camera_config)
+        if self.tag_config:
+            read_tags(self.tag_config, self.task)
 
     @property
     def is_sim(self) -> bool:

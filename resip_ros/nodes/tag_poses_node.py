@@ -6,7 +6,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
@@ -16,14 +15,13 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from resip_ros.cameras.source import Calibration
 from resip_ros.cameras.tag_filter import PoseFilter
-from resip_ros.cameras.tag_layout import load_tag_layout
 from resip_ros.cameras.tags import TagDetector
 from resip_ros.core import messages
 from resip_ros.core.errors import DataError
 from resip_ros.core.geometry import matrix_to_quat_xyzw
-from resip_ros.core.paths import config_path
 from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
+from resip_ros.nodes.bench_files import read_tags
 from resip_ros.nodes.node_main import StackNode, run_node
 from resip_ros.nodes.parameters import declare_parameters, parameter
 
@@ -57,9 +55,7 @@ class TagPosesNode(StackNode):
         Raises:
             ConfigError: for a bad file, or a part of another task.
         """
-        path = Path(self.parameters.config)
-        path = path if path.is_file() else config_path(self.parameters.config)
-        self._layout = load_tag_layout(path, self.parameters.task)
+        self._layout = read_tags(self.parameters.config, self.parameters.task)
         missing = sorted(set(get_task(self.parameters.task).observed) - set(self._layout.parts))
         if missing:
             # a fixture may have a publisher of its own

@@ -48,6 +48,7 @@ def test_calibration_and_serial(tmp_path):
         ("front: {source: uvc, width: 800}", "16 to capture_width"),
         ("fr ont: {source: uvc}", "a name such as front"),
         ("front: [", "cannot read"),
+        ("front: {source: sim, 1: 2, b: 3}", r"unknown keys \['1', 'b'\]"),
     ],
 )
 def test_mistakes_are_named(tmp_path, text, fault):
@@ -60,3 +61,11 @@ def test_mistakes_are_named(tmp_path, text, fault):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml"):
         load_camera_settings(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("data", [b"front:\n  - a\n b: [", b"\x89PNG\xff\xfe"])
+def test_what_is_no_yaml_is_told_in_one_line(tmp_path, data):
+    path = tmp_path / "cameras.yaml"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=r"^cannot read cameras .*cameras\.yaml: [^\n]+$"):
+        load_camera_settings(path)

@@ -66,3 +66,11 @@ def test_mistakes_are_named_with_the_file(tmp_path, data, fault):
     path.write_text(yaml.safe_dump(data))
     with pytest.raises(ConfigError, match=rf"tags\.yaml: .*{fault}"):
         load_tag_layout(path, "peg_in_hole")
+
+
+@pytest.mark.parametrize("data", [b"tags:\n  - a\n b: [", b"\x89PNG\xff\xfe"])
+def test_what_is_no_yaml_is_told_in_one_line(tmp_path, data):
+    path = tmp_path / "tags.yaml"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=r"^cannot read tags .*tags\.yaml: [^\n]+$"):
+        load_tag_layout(path, "peg_in_hole")

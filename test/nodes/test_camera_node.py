@@ -168,7 +168,7 @@ def test_wrong_files_are_named(graph, tmp_path):
     node = graph.add(
         CameraNode(parameter_overrides=[Parameter("camera.config", value="none.yaml")])
     )
-    with pytest.raises(ConfigError, match=r"none\.yaml does not exist; .*cameras\.yaml"):
+    with pytest.raises(ConfigError, match=r"none\.yaml is no file; .*cameras\.yaml"):
         node.configure()
 
 

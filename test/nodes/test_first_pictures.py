@@ -5,22 +5,12 @@ import pytest
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
-from resip_ros.core.errors import ConfigError
 from resip_ros.nodes import first_pictures, topics
-from resip_ros.nodes.first_pictures import camera_names, wait_for_pictures
+from resip_ros.nodes.first_pictures import wait_for_pictures
 from resip_ros.nodes.launcher import NodeCrashed
 from resip_ros.nodes.readiness import TookTooLong
 
 CAMERAS = ("front", "wrist")
-
-
-def test_names_are_those_of_the_file(tmp_path):
-    assert camera_names("sim_cameras.yaml") == CAMERAS
-    path = tmp_path / "mine.yaml"
-    path.write_text("side: {source: uvc}")
-    assert camera_names(str(path)) == ("side",)
-    with pytest.raises(ConfigError, match="no_such_file.yaml does not exist"):
-        camera_names("no_such_file.yaml")
 
 
 @pytest.fixture

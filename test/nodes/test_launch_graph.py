@@ -108,6 +108,9 @@ def test_arguments_reach_the_graph(launch_graph, tmp_path):
         ({"use_sim_time": "maybe"}, "use_sim_time"),
         ({"params_file": "none.yaml"}, "none.yaml"),
         ({"policy": "nowhere"}, "no policy for one_leg"),
+        ({"camera_config": "none.yaml"}, "none.yaml is no file"),
+        ({"camera_config": "tags.yaml"}, "tags.yaml: camera cameras: expected a source"),
+        ({"robot": "172.16.0.2", "tag_config": "tags.yaml"}, "tags.yaml: tag 0: part 'peg'"),
     ],
 )
 def test_bad_values_start_nothing(launch_graph, given, message):

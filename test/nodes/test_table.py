@@ -117,7 +117,7 @@ def test_what_the_user_has_set_wins(name):
 
 
 def test_cameras_and_tags_of_a_real_bench_come_with_their_files():
-    bench = Graph("one_leg", "172.16.0.2", "models/one_leg")
+    bench = Graph("peg_in_hole", "172.16.0.2", "models/peg_in_hole")
     assert not {"camera", "tag_poses", "sim_world"} & {e.name for e in bench.entries()}
     bench = dataclasses.replace(bench, camera_config="cameras.yaml", tag_config="tags.yaml")
     given = {entry.name: bench.node_parameters(entry) for entry in bench.entries()}
@@ -129,3 +129,15 @@ def test_cameras_and_tags_of_a_real_bench_come_with_their_files():
     assert "tag_poses" not in given
     with pytest.raises(ConfigError, match="tags are of a real one"):
         dataclasses.replace(drawn, tag_config="tags.yaml")
+
+
+def test_a_bad_file_of_the_bench_is_told_before_anything_starts(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("front: {source: webcam}")
+    for robot in ("sim", "172.16.0.2"):
+        with pytest.raises(ConfigError, match=r"mine\.yaml: camera front: source is 'webcam'"):
+            Graph("one_leg", robot, "", camera_config=str(path))
+    with pytest.raises(ConfigError, match=r"mine\.yaml: .*unknown keys \['front'\]"):
+        Graph("peg_in_hole", "172.16.0.2", "", tag_config=str(path))
+    with pytest.raises(ConfigError, match=r"tags\.yaml: tag 0: part 'peg'"):
+        Graph("one_leg", "172.16.0.2", "", tag_config="tags.yaml")

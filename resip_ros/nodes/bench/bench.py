@@ -70,6 +70,10 @@ class BenchOptions:
     extrinsics: Path | None = None
     """Where a real camera stands."""
     max_steps: int | None = None
+    camera_config: str = ""
+    """YAML file of cameras; empty: those of the simulated bench."""
+    tag_config: str = ""
+    """YAML file of tags on the parts; empty: another tracker tells their poses."""
 
     @property
     def is_sim(self) -> bool:

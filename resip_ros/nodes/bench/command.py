@@ -10,7 +10,12 @@ from typing import Any
 
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.tasks import get_task, require_one_arm
-from resip_ros.nodes.arguments import add_task_and_robot, end_as_by_ctrl_c, natural
+from resip_ros.nodes.arguments import (
+    add_cameras_and_tags,
+    add_task_and_robot,
+    end_as_by_ctrl_c,
+    natural,
+)
 
 NAME = "bench-eval"
 HELP = """\
@@ -21,7 +26,7 @@ simulated bench places the parts and judges by itself.
 
   resip bench-eval one_leg --robot sim --policy models/one_leg/base models/one_leg --grid 10
   resip bench-eval one_leg --robot 172.16.0.2 --policy models/one_leg --grid out/bench/grid.yaml \\
-      --camera front --extrinsics front.yaml
+      --cameras my_cameras.yaml --camera front --extrinsics front.yaml
 
 The same command goes on where it was interrupted. Leaves in DIR: grid.yaml, trials.jsonl, bags/,
 next_start.jpg, bench.json.
@@ -44,8 +49,12 @@ def add_parser(commands: Any) -> None:
         "--grid", required=True, metavar="FILE|N", help="a grid's file, or the number of starts"
     )
     parser.add_argument("--seed", type=natural, default=0, metavar="S", help="of a new grid")
+    add_cameras_and_tags(parser)
     parser.add_argument(
-        "--camera", help="that the start is drawn into (default front; in simulation overview)"
+        "--camera",
+        metavar="NAME",
+        help="that the start is drawn into (default: overview of --cameras, else its front, else "
+        "its first; without that file front, in simulation overview)",
     )
     parser.add_argument(
         "--extrinsics",
@@ -73,10 +82,16 @@ def run(arguments: argparse.Namespace) -> int:
 
     from resip_ros.nodes.bench.bench import BenchOptions
     from resip_ros.nodes.bench.run import run_bench
+    from resip_ros.nodes.bench_files import view_camera
     from resip_ros.nodes.running import ask_for_clear_way
+    from resip_ros.nodes.table import SIM
     from resip_ros.nodes.teleop.terminal_keys import TerminalKeys
 
-    if arguments.robot != "sim":
+    is_sim = arguments.robot == SIM
+    camera = view_camera(
+        arguments.cameras, "overview" if is_sim else "front", arguments.camera or ""
+    )
+    if not is_sim:
         ask_for_clear_way()
     options = BenchOptions(
         task=arguments.task,
@@ -85,8 +100,10 @@ def run(arguments: argparse.Namespace) -> int:
         grid=arguments.grid,
         out=arguments.out or Path("out") / "bench" / arguments.task,
         seed=arguments.seed,
-        camera=arguments.camera or ("overview" if arguments.robot == "sim" else "front"),
+        camera=camera,
         extrinsics=arguments.extrinsics,
+        camera_config=arguments.cameras,
+        tag_config=arguments.tags,
     )
     keys = TerminalKeys(sys.stdin.fileno()) if is_terminal else None
     try:

@@ -45,7 +45,10 @@ def simulated_view(name: str) -> View:
     camera = CAMERAS.get(name)
     if camera is None or camera.body != "world":
         fixed = [c.name for c in CAMERAS.values() if c.body == "world"]
-        raise ConfigError(f"camera {name!r} does not stand on the bench; expected one of {fixed}")
+        raise ConfigError(
+            f"camera {name!r} does not stand on the bench; expected one of {fixed}, which must be "
+            "in the file of --cameras where one is given"
+        )
     position = np.array(camera.position)
     rot = look_at(position, np.array(camera.target), np.array(camera.up)) @ OPTICAL
     return View(camera.intrinsics, position, rot)

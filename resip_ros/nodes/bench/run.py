@@ -16,6 +16,7 @@ from resip_ros.core.stages import stage_names
 from resip_ros.core.tasks import TaskSpec, get_task
 from resip_ros.nodes.bench.bench import Bench, BenchOptions, Quit
 from resip_ros.nodes.bench.grid import Grid, build_grid, load_grid, save_grid
+from resip_ros.nodes.bench.overlay import read_extrinsics, simulated_view
 from resip_ros.nodes.bench.trials import (
     TrialLog,
     bench_stages,
@@ -41,8 +42,9 @@ def run_bench(
         ResipError: when it cannot go on; what was done stays, and the next call continues.
     """
     task = get_task(options.task)
+    check_view(options)
     for policy in options.policies:
-        Graph(options.task, options.robot, str(policy)).require_policy()
+        _graph_of(options, policy).require_policy()
         check_quickly(policy, task)
     check_out(options.out)
     grid = prepare_grid(options, task)
@@ -61,6 +63,30 @@ def run_bench(
     write_json_atomically(options.out / "bench.json", report | {"notes": notes})
     console.print(build_table(report))
     return report
+
+
+def check_view(options: BenchOptions) -> None:
+    """Finds out before anything is started that the starts could not be drawn.
+
+    Raises:
+        ConfigError: for a simulated camera that moves, or a file that does not say where a real
+            one stands.
+    """
+    if options.is_sim:
+        simulated_view(options.camera)
+    elif options.extrinsics is not None:
+        read_extrinsics(options.extrinsics, options.camera)
+
+
+def _graph_of(options: BenchOptions, policy: Path) -> Graph:
+    return Graph(
+        options.task,
+        options.robot,
+        str(policy.resolve()),
+        record=str((options.out / "bags").resolve()),
+        camera_config=options.camera_config,
+        tag_config=options.tag_config,
+    )
 
 
 def prepare_grid(options: BenchOptions, task: TaskSpec) -> Grid:
@@ -98,11 +124,8 @@ def run_policy(
     notes: list[str],
 ) -> None:
     """All trials of one policy, in one run of the graph."""
-    bags = options.out / "bags"
-    bags.mkdir(exist_ok=True)
-    graph = Graph(
-        options.task, options.robot, str(Path(policy).resolve()), record=str(bags.resolve())
-    )
+    graph = _graph_of(options, Path(policy))
+    Path(graph.record).mkdir(exist_ok=True)
     out = options.out / f"run_{Path(policy).resolve().name}"
     with running_graph(graph, out, notes, console) as operator:
         operator.wait_until_ready()

@@ -10,6 +10,7 @@ from pathlib import Path
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.tasks import get_task, require_one_arm
 from resip_ros.nodes.arguments import (
+    add_cameras_and_tags,
     add_task_and_robot,
     end_as_by_ctrl_c,
     natural,
@@ -25,10 +26,11 @@ a demonstration.
   resip teleop one_leg --robot sim                             keyboard, simulated FR3
   resip teleop one_leg --robot sim --record demos              and one bag an episode
   resip teleop one_leg --robot sim --policy models/one_leg     take over whenever you like
-  resip teleop one_leg --robot 172.16.0.2 --device spacemouse --record demos
+  resip teleop one_leg --robot 172.16.0.2 --device spacemouse --record demos \\
+      --cameras my_cameras.yaml                                and pictures in the bags
 
-Without your hand on the device the arm holds still. In simulation the bench is shown in the
-browser page that is printed. A device that is unplugged stops the arm.
+Without your hand on the device the arm holds still. In simulation, and with --cameras, the bench
+is shown in the browser page that is printed. A device that is unplugged stops the arm.
 """
 
 
@@ -48,6 +50,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--policy", type=Path, metavar="DIR", help="policy folder to take over from"
     )
     parser.add_argument("--record", type=Path, metavar="DIR", help="record one bag an episode")
+    add_cameras_and_tags(parser)
     parser.add_argument(
         "--episodes", type=positive, metavar="N", help="end after N episodes (default: until q)"
     )
@@ -84,6 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
         record=arguments.record,
         episodes=arguments.episodes,
         seed=arguments.seed,
+        camera_config=arguments.cameras,
+        tag_config=arguments.tags,
     )
     name = arguments.device
     if options.robot != "sim":

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,18 +26,21 @@ from resip_ros.core.results import (
 )
 from resip_ros.core.tasks import TaskSpec, get_task
 from resip_ros.nodes import topics
+from resip_ros.nodes.bench_files import view_camera
 from resip_ros.nodes.node_main import POLICY_NICE
 from resip_ros.nodes.operator import BRIDGE, RECORDER, Operator
 from resip_ros.nodes.policy_slot import check_quickly
 from resip_ros.nodes.running import check_out, running_graph
-from resip_ros.nodes.table import Graph
+from resip_ros.nodes.table import SIM, Graph
 from resip_ros.nodes.teleop.device import DISCARD, QUIT, SAVE, UNDO
 from resip_ros.nodes.teleop.live_view import LiveView
 
 PERSON_TIMEOUT_S = 3600.0
 PATIENCE = 10
 """A person may take this many times the task's time limit."""
-VIEW_CAMERA = "overview"
+SIMULATED_VIEW = "overview"
+VIEW_PERIOD_S = 0.1
+"""More pictures a second would keep the arm waiting: one thread shows them and leads it."""
 
 
 class Leader(Protocol):
@@ -87,6 +91,18 @@ class SessionOptions:
     max_steps: int | None = None
     """Time limit in policy steps."""
     cameras: bool = True
+    """Whether the simulated bench is drawn."""
+    camera_config: str = ""
+    """YAML file of cameras; empty: those of the simulated bench."""
+    tag_config: str = ""
+    """YAML file of tags on the parts; empty: another tracker tells their poses."""
+
+    @property
+    def view_camera(self) -> str:
+        """Camera that the operator is shown; empty: there is none."""
+        if not self.camera_config and (self.robot != SIM or not self.cameras):
+            return ""
+        return view_camera(self.camera_config, SIMULATED_VIEW)
 
 
 @dataclass
@@ -161,7 +177,15 @@ def _graph_of(options: SessionOptions, task: TaskSpec) -> Graph:
     """
     record = str(options.record.resolve()) if options.record is not None else ""
     policy = str(options.policy.resolve()) if options.policy is not None else ""
-    graph = Graph(options.task, options.robot, policy, cameras=options.cameras, record=record)
+    graph = Graph(
+        options.task,
+        options.robot,
+        policy,
+        cameras=options.cameras,
+        record=record,
+        camera_config=options.camera_config,
+        tag_config=options.tag_config,
+    )
     if options.policy is not None:
         graph.require_policy()
         check_quickly(options.policy, task)
@@ -190,10 +214,12 @@ class Session:
             leader.node.create_subscription(
                 String, topics.TELEOP_ACTIVE, self._on_active, topics.latched_qos()
             )
-        if leader.is_person and options.cameras and options.robot == "sim":
+        self._shown_s = 0.0
+        camera = options.view_camera if leader.is_person else ""
+        if camera:
             self._view = LiveView(options.out / "view.jpg")
             leader.node.create_subscription(
-                Image, topics.image(VIEW_CAMERA), self._on_image, topics.image_qos()
+                Image, topics.image(camera), self._on_image, topics.image_qos()
             )
             console.print(f"look at the bench in a browser: {self._view.address}")
 
@@ -204,6 +230,10 @@ class Session:
 
     def _on_image(self, message: Image) -> None:
         assert self._view is not None
+        now_s = time.monotonic()
+        if now_s - self._shown_s < VIEW_PERIOD_S:
+            return
+        self._shown_s = now_s
         try:
             self._view.show(messages.decode_image(message)[1])
         except DataError:

@@ -114,8 +114,11 @@ def start(graph, tmp_path, policies, monkeypatch):
     out = tmp_path / "out"
     operator = Operator(graph, out)
 
+    graphs = []
+
     @contextlib.contextmanager
-    def running_graph(*_):
+    def running_graph(asked, *_):
+        graphs.append(asked)
         yield operator
 
     monkeypatch.setattr(run, "running_graph", running_graph)
@@ -137,7 +140,7 @@ def start(graph, tmp_path, policies, monkeypatch):
         report = run_bench(asked, console, None if keys is None else Keys(keys))
         return report, operator, console.file.getvalue()
 
-    start.out = out
+    start.out, start.graphs = out, graphs
     return start
 
 
@@ -163,6 +166,33 @@ def test_the_simulated_bench_judges_by_poses_and_every_policy_has_the_same_start
     assert bags == ["bag_1", "bag_2", "bag_3", "bag_4"]
     picture = (start.out / "next_start.jpg").read_bytes()
     assert len(picture) > 1000
+
+
+def test_cameras_and_tags_reach_every_graph(start, monkeypatch):
+    monkeypatch.setattr(bench, "PICTURE_S", 0.1)
+    # the first key of each start is from before the question; all are skipped
+    files = {"camera_config": "cameras.yaml", "tag_config": "tags.yaml"}
+    names = ("a", "b")
+    keys = "\ns\ns" * len(names)
+    report, *_ = start([], keys, robot="127.0.0.1", names=names, camera="front", **files)
+    assert [row["skipped"] for row in report["policies"]] == [2, 2]
+    assert len(start.graphs) == 2
+    for graph in start.graphs:
+        assert (graph.camera_config, graph.tag_config) == ("cameras.yaml", "tags.yaml")
+        assert graph.record == str(start.out / "bags")
+
+
+def test_what_cannot_be_drawn_is_told_before_anything_starts(start, tmp_path):
+    bad = tmp_path / "mine.yaml"
+    bad.write_text("front: {position: [0, 0]}")
+    with pytest.raises(ConfigError, match="'wrist' does not stand on the bench"):
+        start([], camera="wrist")
+    with pytest.raises(ConfigError, match=r"where camera front stands from .*mine\.yaml"):
+        start([], "", robot="127.0.0.1", camera="front", extrinsics=bad)
+    with pytest.raises(ConfigError, match=r"mine\.yaml: camera front: expected a source"):
+        start([], camera_config=str(bad))
+    assert start.graphs == []
+    assert not start.out.exists()
 
 
 def test_an_interrupted_evaluation_goes_on(start):

@@ -5,16 +5,29 @@ import io
 import os
 import pty
 import sys
+import time
 
+import numpy as np
 import pytest
+from rclpy.node import Node
 from rich.console import Console
+from sensor_msgs.msg import Image
 
+from resip_ros.core import messages
 from resip_ros.core.errors import ResipError
 from resip_ros.core.results import EpisodeResult, RunResult
 from resip_ros.core.tasks import PEG_IN_HOLE
+from resip_ros.nodes import topics
 from resip_ros.nodes.table import Graph
+from resip_ros.nodes.teleop import session
 from resip_ros.nodes.teleop.person import Person
-from resip_ros.nodes.teleop.session import Session, SessionOptions, SessionResult
+from resip_ros.nodes.teleop.session import (
+    VIEW_PERIOD_S,
+    Session,
+    SessionOptions,
+    SessionResult,
+    run_session,
+)
 
 
 class Bench:
@@ -161,6 +174,73 @@ def test_a_recording_that_cannot_be_discarded_is_noted(run, tmp_path):
     bench.refuses = True
     result, _ = run(Typist("x\n" + "xq"), bench, record=tmp_path / "demos", episodes=1)
     assert result.run.notes == ["not discarded: the disk is full"]
+
+
+@pytest.mark.parametrize(
+    ("options", "camera"),
+    [
+        ({}, "overview"),
+        ({"cameras": False}, ""),
+        ({"robot": "172.16.0.2"}, ""),
+        ({"camera_config": "sim_cameras.yaml"}, "front"),
+        ({"camera_config": "sim_cameras.yaml", "cameras": False}, "front"),
+        ({"robot": "172.16.0.2", "camera_config": "cameras.yaml"}, "front"),
+    ],
+)
+def test_the_operator_sees_a_camera_that_there_is(tmp_path, options, camera):
+    given = {"task": "peg_in_hole", "robot": "sim", "out": tmp_path} | options
+    assert SessionOptions(**given).view_camera == camera
+
+
+def test_cameras_and_tags_reach_the_graph(tmp_path, monkeypatch):
+    graphs = []
+
+    def running_graph(graph, *_):
+        graphs.append(graph)
+        raise ResipError("enough")
+
+    monkeypatch.setattr(session, "running_graph", running_graph)
+    options = SessionOptions(
+        "peg_in_hole",
+        "172.16.0.2",
+        tmp_path,
+        camera_config="cameras.yaml",
+        tag_config="tags.yaml",
+    )
+    with pytest.raises(ResipError, match="enough"):
+        run_session(options, None, Console(quiet=True))
+    (graph,) = graphs
+    assert {"camera", "tag_poses"} <= {entry.name for entry in graph.entries()}
+    assert (graph.camera_config, graph.tag_config) == ("cameras.yaml", "tags.yaml")
+
+
+@pytest.mark.ros
+def test_pictures_of_the_file_are_shown_but_no_more_than_the_arm_has_time_for(graph, tmp_path):
+    leader = Typist("")
+    leader.node = graph.add(Node("leader", namespace="fr3"))
+    camera = graph.add(Node("camera", namespace="fr3"))
+    images = camera.create_publisher(Image, topics.image("wrist"), topics.image_qos())
+    path = tmp_path / "mine.yaml"
+    path.write_text("wrist: {source: uvc}")
+    options = SessionOptions("peg_in_hole", "172.16.0.2", tmp_path, camera_config=str(path))
+    console = Console(file=io.StringIO(), width=200)
+    result = SessionResult(RunResult("peg_in_hole", "", "172.16.0.2"))
+    shown = Session(options, PEG_IN_HOLE, Bench(), leader, console, result)
+    assert "look at the bench in a browser: http" in console.file.getvalue()
+    graph.spin_until(images.get_subscription_count)
+    begin_s, sent = time.monotonic(), 0
+    while time.monotonic() < begin_s + 1.0:
+        image = Image()
+        messages.fill_image_inplace(image, time.time_ns(), "c", np.full((24, 32, 3), 90, np.uint8))
+        images.publish(image)
+        graph.spin_briefly(2)
+        sent += 1
+    assert (tmp_path / "view.jpg").stat().st_size > 100
+    pictures = shown._view.after(-1)[0]
+    passed_s = time.monotonic() - begin_s
+    assert 1 <= pictures <= passed_s / VIEW_PERIOD_S + 1
+    assert sent > pictures
+    shown.close()
 
 
 @pytest.mark.ros
