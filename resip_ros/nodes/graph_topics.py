@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -38,10 +38,10 @@ class GraphTopics:
         """Topics that are subscribed to."""
         return sorted(self._subscriptions)
 
-    def look(self) -> None:
-        """Subscribes to topics that have appeared."""
+    def look(self, later: Collection[str] = ()) -> None:
+        """Subscribes to topics that have appeared, except those that are left for later."""
         for name, types in self._node.get_topic_names_and_types():
-            if name in self._subscriptions or name in self._refused:
+            if name in self._subscriptions or name in self._refused or name in later:
                 continue
             if not name.startswith(self._prefix) and name not in OUTSIDE:
                 continue

@@ -17,20 +17,21 @@ from typing import Any
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.parameter import Parameter
+from rclpy.serialization import serialize_message
 from rclpy.task import Future
 from rclpy.timer import Timer
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from resip_ros.bags.layout import Topic
+from resip_ros.bags.layout import EPISODE_EVENT, Topic
 from resip_ros.bags.recorder import MIN_FREE_BYTES, Recorder, Saved
 from resip_ros.bags.sidecar import Episode, installed_versions
 from resip_ros.core import events
-from resip_ros.core.chunking import NS_PER_S
 from resip_ros.core.errors import ConfigError, DataError, ResipError
 from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
 from resip_ros.nodes.diagnostics import ERROR, WARN, Health
+from resip_ros.nodes.event_history import EventHistory
 from resip_ros.nodes.graph_topics import GraphTopics
 from resip_ros.nodes.keyboard import Keyboard
 from resip_ros.nodes.lifecycle import ManagedNode, ManagedParameters
@@ -42,6 +43,7 @@ from resip_ros.nodes.success import SuccessWatch
 LOOK_S = 0.5
 POST_ROLL_S = 0.5
 """After a stop the nodes still report on the episode."""
+EVENTS = Topic(EPISODE_EVENT, "std_msgs/msg/String", latched=True)
 MAX_AGE_S = 10.0
 """Events are kept for nodes that join later; a start from long ago is over."""
 
@@ -95,9 +97,10 @@ class RecorderNode(ManagedNode):
         self._others = NodeParameters(self)
         self._success = SuccessWatch(self, self._task)
         self._graph = GraphTopics(self, self._take)
-        latched = topics.latched_qos()
-        self.create_subscription(String, topics.POLICY_ACTIVE, self._on_active, latched)
-        self.create_subscription(String, topics.EPISODE_EVENT, self._on_event, latched)
+        self._history = EventHistory(self.get_clock())
+        self.create_subscription(
+            String, topics.POLICY_ACTIVE, self._on_active, topics.latched_qos()
+        )
         # rclpy awaits coroutines too, which its types do not tell
         services: dict[str, Any] = {
             "start": self._start_service,
@@ -137,6 +140,11 @@ class RecorderNode(ManagedNode):
     # ---- messages ----
 
     def _take(self, topic: Topic, data: bytes) -> None:
+        # an earlier episode's start in a bag would look like a second one
+        if topic.name != EPISODE_EVENT or not self._history.is_past_message(data):
+            self._keep(topic, data)
+
+    def _keep(self, topic: Topic, data: bytes) -> None:
         if self._recorder is None or not self.is_active:
             return
         # in order of receipt, even when the system's clock is set back
@@ -145,7 +153,10 @@ class RecorderNode(ManagedNode):
         self.received[topic.name] += 1
 
     def _look(self) -> None:
-        self._graph.look()
+        if self._history.begins():
+            latched = topics.latched_qos()
+            self.create_subscription(String, topics.EPISODE_EVENT, self._on_event, latched)
+        self._graph.look(later=() if self._history.has_begun else (EPISODE_EVENT,))
         self._others.look()
 
     def _on_active(self, message: String) -> None:
@@ -172,7 +183,7 @@ class RecorderNode(ManagedNode):
             # the same episode, from an earlier state of the simulated bench
             self._is_undone = event.kind == events.FAULT
         elif event.kind == events.STARTED:
-            self._follow_start((self.get_clock().now().nanoseconds - event.stamp_ns) / NS_PER_S)
+            self._follow_start(event, message)
             if event.detail == events.SHADOW and self._recorder is not None:
                 self._note_shadow(self._recorder.episode)
         elif event.kind in (events.STOPPED, events.FAULT) and self._save_timer is None:
@@ -191,15 +202,21 @@ class RecorderNode(ManagedNode):
             self._save_timer = None
             episode.outcome, episode.success = "", None
 
-    def _follow_start(self, age_s: float) -> None:
+    def _follow_start(self, event: events.EpisodeEvent, message: String) -> None:
         assert self._recorder is not None
+        age_s = self._history.age_s(event)
         if age_s > MAX_AGE_S:
             self.get_logger().warning(f"an episode that began {age_s:.1f} s ago is NOT recorded")
             return
         self._save_late()
         if self._recorder.episode is None:
             self._start_key()
-        if self._recorder.episode is not None and age_s > self.parameters.pre_roll_s:
+        if self._recorder.episode is None:
+            return
+        if self._history.is_past(event):
+            # this one goes on, so that its start belongs into the bag after all
+            self._keep(EVENTS, serialize_message(message))
+        if age_s > self.parameters.pre_roll_s:
             text = f"recording began {age_s:.1f} s after the episode"
             self._recorder.episode.problems.append(text)
 

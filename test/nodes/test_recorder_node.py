@@ -125,6 +125,8 @@ class Bench:
             )
 
         self.graph.spin_until(connected)
+        # what happens from here on is after the recorder's beginning, by its clock too
+        self.now_ns = -(-time.time_ns() // STEP_NS) * STEP_NS
 
 
 @pytest.fixture
@@ -240,6 +242,59 @@ def test_a_simulated_clock_is_followed(graph, make_recorder, tmp_path):
     graph.spin_until(ticked)
     bench.event(events.STARTED)
     graph.spin_until(lambda: bags_in(tmp_path))
+
+
+def events_in(bag):
+    """Kinds, in order of receipt."""
+    with Bag(bag) as opened:
+        records = opened.records([layout.EPISODE_EVENT])
+        return [events.parse_event(record.decode().data).kind for record in records]
+
+
+def test_events_of_before_the_recorder_are_in_no_bag(graph, make_recorder, tmp_path):
+    """Else the converter would see a second start, and refuse the episode."""
+    bench = Bench(graph)
+    active = bench.node.create_publisher(String, topics.POLICY_ACTIVE, topics.latched_qos())
+    active.publish(String(data='{"node": "base_policy"}'))
+    bench.now_ns -= 60 * 10**9
+    for kind in (events.HOMED, events.STARTED, events.STOPPED):
+        bench.event(kind)
+    recorder = make_recorder()
+    bench.wait_for_discovery(recorder)
+    # what was latched comes, and is within the pre-roll of 5 s
+    graph.spin_until(lambda: recorder.received[layout.POLICY_ACTIVE])
+    bench.run(350)
+    graph.spin_briefly(30)
+    bench.event(events.STARTED)
+    bench.run(400)
+    bench.event(events.STOPPED)
+    graph.spin_until(lambda: bags_in(tmp_path) and recorder._recorder.episode is None)
+    graph.spin_until(lambda: load_episode(bags_in(tmp_path)[0]).state == sidecar.SAVED)
+    (bag,) = bags_in(tmp_path)
+    assert events_in(bag) == ["started", "stopped"]
+    assert read_steps(bag, TASK)[0].stamps_ns
+    assert load_episode(bag).topics[layout.POLICY_ACTIVE].count == 1
+
+
+def test_an_episode_that_goes_on_when_the_recorder_comes_has_its_start(
+    graph, make_recorder, tmp_path
+):
+    bench = Bench(graph)
+    bench.now_ns -= 60 * 10**9
+    bench.event(events.STARTED)
+    bench.now_ns += 57 * 10**9
+    for kind in (events.STOPPED, events.STARTED):
+        bench.event(kind)
+    recorder = make_recorder(**{"record.pre_roll_s": 2.0})
+    bench.wait_for_discovery(recorder)
+    graph.spin_until(lambda: recorder._recorder.episode is not None)
+    bench.run(200)
+    bench.event(events.STOPPED)
+    graph.spin_until(lambda: recorder._recorder.episode is None)
+    (bag,) = bags_in(tmp_path)
+    graph.spin_until(lambda: load_episode(bag).state == sidecar.SAVED)
+    assert events_in(bag) == ["started", "stopped"]
+    assert "recording began" in load_episode(bag).problems[-1]
 
 
 def test_starts_of_long_ago_are_not_recorded(graph, make_recorder, tmp_path):
