@@ -19,7 +19,7 @@ stops and starves nodes, sends wrong actions, cuts the connection, raises a refl
 line for each fault. Times are simulated ones, so a busy machine changes nothing but the patience
 that is needed: about 10 s an injection, 25 s where processes are killed.
 
-  resip faults                              every fault 10 times, more than an hour
+  resip faults                              every fault 10 times, about an hour
   resip faults --only reflex -n 1           one fault, once
   resip faults --json out/faults.json
 
