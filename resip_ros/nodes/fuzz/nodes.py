@@ -147,11 +147,13 @@ def fuzz_starts(name: str, n: int, rng: Rng, policy: Path, folder: Path) -> Outc
 
 
 def _override(rng: Rng, names: list[str], types: dict[str, Parameter.Type]) -> Parameter:
-    """A wrong parameter, mostly of the right type."""
-    for _ in range(20):
-        wrong = random_parameter(rng, names)
-        if wrong.type_ == types.get(wrong.name):
-            break
+    """A wrong parameter, mostly of the right type.
+
+    Never without a value: neither a command line nor a file can say so, and rclpy refuses it.
+    """
+    tries, wrong = 0, random_parameter(rng, names)
+    while wrong.value is None or (tries < 20 and wrong.type_ != types.get(wrong.name)):
+        tries, wrong = tries + 1, random_parameter(rng, names)
     if isinstance(wrong.value, str):
         # nothing is to be written elsewhere
         return Parameter(wrong.name, value=wrong.value.lstrip("/"))
