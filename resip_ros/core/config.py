@@ -185,7 +185,7 @@ def load_control_config(path: Path | None = None) -> ControlConfig:
     path = path or config_path("robots/fr3.yaml")
     try:
         data = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read control config {path}: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(

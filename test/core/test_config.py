@@ -102,9 +102,12 @@ def test_unreadable_files(tmp_path):
     with pytest.raises(ConfigError, match="expected a mapping.*list"):
         _load(tmp_path, [1, 2])
     broken = tmp_path / "broken.yaml"
-    broken.write_text("a: [1")
-    with pytest.raises(ConfigError, match="cannot read"):
-        load_control_config(broken)
+    for content in (b"a: [1", b"\xff\xfe"):
+        broken.write_bytes(content)
+        with pytest.raises(ConfigError, match="cannot read"):
+            load_control_config(broken)
+    with pytest.raises(ConfigError, match="cannot read.*null"):
+        load_control_config(Path("\0"))
 
 
 def test_another_rate_changes_the_step_alone(config):
