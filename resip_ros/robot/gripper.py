@@ -189,7 +189,7 @@ class GripperWorker:
                     self._failures += 1
                     self._failure = f"the gripper failed to become {goal.value}: {error}"
                     logger.error("gripper %s failed: %s", goal.value, error)
-                    self._reconnect()
+                    self._reconnect(is_stranded=True)
                     break
                 finally:
                     self._is_moving = False
@@ -221,18 +221,24 @@ class GripperWorker:
                 raise RobotUnavailable(f"no end of the motion within {_COMMAND_TIMEOUT_S} s")
         future.get()
 
-    def _reconnect(self) -> None:
-        """Fresh connection after a failure; the same goal is not tried again by itself."""
+    def _reconnect(self, is_stranded: bool = False) -> None:
+        """Fresh connection after a failure; the same goal is not tried again by itself.
+
+        Args:
+            is_stranded: Whether a command is still in flight on the old one.
+        """
         old, self._gripper = self._gripper, None
-        if old is not None:
+        had_one = old is not None
+        if had_one and is_stranded:
             # its destructor would wait for the stranded command, a minute or for ever: one
             # reference too many, and nobody destroys it, not even the end of the process
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(old))
+        del old
         try:
             gripper = self._open_connection()
             self._read_width(gripper)
         except (RobotUnavailable, franky.NetworkException, RuntimeError) as error:
-            if old is not None:
+            if had_one:
                 logger.error("%s; trying again every %g s", error, _RETRY_S)
             time.sleep(_RETRY_S)
             return
