@@ -12,6 +12,7 @@ import sys
 import threading
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
@@ -43,13 +44,13 @@ def _keep_the_clock(parameters: list[Parameter]) -> SetParametersResult:
 class StackNode(Node):
     """A node of the stack: parameters in the constructor, everything else in ``configure``."""
 
-    def __init__(self, name: str, **kwargs: object) -> None:
+    def __init__(self, name: str, **kwargs: Any) -> None:
         """Args: name of the node; keyword arguments of rclpy's Node."""
         kwargs.setdefault("namespace", NAMESPACE)
         super().__init__(
             name,
             automatically_declare_parameters_from_overrides=True,
-            **kwargs,  # type: ignore[arg-type]
+            **kwargs,
         )
         self.add_on_set_parameters_callback(_keep_the_clock)
         self._diagnostics = Diagnostics(self, self._assess)

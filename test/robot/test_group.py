@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ class StandIn:
 
 @pytest.fixture
 def group(config: ControlConfig) -> RobotGroup:
-    return RobotGroup(config, ["left", "right"], connect=StandIn)  # type: ignore[arg-type]
+    return RobotGroup(config, ["left", "right"], connect=cast("Any", StandIn))
 
 
 def resting_segment() -> Segment:
@@ -117,12 +118,12 @@ def test_either_all_arms_follow_or_none(group: RobotGroup) -> None:
 
 def test_an_arm_that_refuses_its_part_makes_all_hold(group: RobotGroup) -> None:
     group.enable()
-    group.links[1].refuses = True  # type: ignore[attr-defined]
+    group.links[1].refuses = True
     with pytest.raises(UnsafeCommand):
         group.follow(resting_segment(), np.zeros(2))
     assert group.phase is Phase.HOLDING
     assert "right does not follow" in group.ended
-    group.links[1].refuses = False  # type: ignore[attr-defined]
+    group.links[1].refuses = False
     group.enable()
     assert group.ended == ""
 
@@ -130,21 +131,21 @@ def test_an_arm_that_refuses_its_part_makes_all_hold(group: RobotGroup) -> None:
 def test_homed_is_told_once_and_with_every_reason(group: RobotGroup) -> None:
     told: list[str] = []
     group.home(told.append)
-    group.links[0].on_homed("")  # type: ignore[attr-defined]
+    group.links[0].on_homed("")
     assert told == []
-    group.links[1].on_homed("stuck")  # type: ignore[attr-defined]
+    group.links[1].on_homed("stuck")
     assert told == ["stuck"]
 
 
 def test_one_robot_that_does_not_answer_closes_the_others(config: ControlConfig) -> None:
     made: list[StandIn] = []
 
-    def connect(*args: object) -> StandIn:
-        made.append(StandIn(*args))  # type: ignore[arg-type]
+    def connect(*args: Any) -> StandIn:
+        made.append(StandIn(*args))
         return made[-1]
 
     with pytest.raises(RobotUnavailable):
-        RobotGroup(config, ["left", "silent"], connect=connect)  # type: ignore[arg-type]
+        RobotGroup(config, ["left", "silent"], connect=cast("Any", connect))
     assert made[0].calls == ["close"]
 
 
@@ -222,17 +223,17 @@ def test_both_arms_follow_and_a_reflex_of_one_ends_both(
 def test_a_gripper_that_fails_ends_the_motion_of_all(group: RobotGroup) -> None:
     left, right = group.links
     group.enable()
-    right.failure = "the gripper failed"  # type: ignore[attr-defined]
+    right.failure = "the gripper failed"
     with pytest.raises(UnsafeCommand, match="the gripper failed"):
         group.follow(resting_segment(), np.array([1.0, -1.0]))
-    assert left.calls == right.calls == []  # type: ignore[attr-defined]
-    assert left.phase is right.phase is Phase.HOLDING  # type: ignore[attr-defined]
+    assert left.calls == right.calls == []
+    assert left.phase is right.phase is Phase.HOLDING
     assert group.ended == "the gripper failed"
     # a person starts anew: the failure is over, but nobody is led with a gripper that is silent
     group.enable()
     assert group.ended == ""
     group.hold()
-    left.is_silent = True  # type: ignore[attr-defined]
+    left.is_silent = True
     with pytest.raises(RobotUnavailable, match="silent"):
         group.enable()
     assert group.phase is Phase.HOLDING
