@@ -78,7 +78,7 @@ class ThreadStarter(PickingOperator):
         super().__init__(rng)
         self._face = 0
         self._take_up(self.jobs[0])
-        self._stood = np.zeros(2)
+        self._stood = np.full(2, np.nan)
         self._parent_yaw = self._untouched_yaw = 0.0
         self._phases |= {
             "lift": self._lift,
@@ -102,6 +102,8 @@ class ThreadStarter(PickingOperator):
         self.part, self.part_rot = body_pose(self.task, obs, pair.child)
         parent, rot = body_pose(self.task, obs, pair.parent)
         self.hole = parent + rot @ np.array(self.job.mouth)
+        if np.isnan(self._stood).any():
+            self._stood = self.hole[:2].copy()
         self.tip = self.part + pair.tip[2] * self.part_rot[:, 2]
         self.depth = float(-(rot.T @ (self.tip - self.hole))[2])
         self.assembled = bool(pair_assembled(pair, parent, rot, self.part, self.part_rot))

@@ -31,12 +31,14 @@ def test_picks_the_bulb_and_starts_its_thread_and_leaves_the_base_where_it_is(en
 
 def test_screws_the_bulb_in_by_strokes(env, work, screwed):
     screwed(env, 1, {"bulb": 0.006})
+    base = env.observe()[0, BASE:][:2]
     operator = Operator(np.random.default_rng(1))
     operator.phase = "reach"
-    reward, phases = work(env, operator, 200)
+    reward, phases = work(env, operator, 120)
     assert reward == 1.0, phases
     assert operator.job is BULB
     assert phases.count("turn") >= 2, "in strokes"
+    assert np.linalg.norm(env.observe()[0, BASE:][:2] - base) < 0.015, "led back to where it stood"
 
 
 def test_puts_the_hood_over_the_bulb_and_leaves_it_there(env, work, screwed):
