@@ -14,11 +14,6 @@ from training.ppo import PPOConfig, chunk_ppo
 from training.rl_settings import RunArgs
 
 
-def chunk_residual_ppo() -> PPOConfig:
-    """ResiP-C's settings: ResiP's (Table IX), a rollout being an episode of 8-step chunks."""
-    return PPOConfig(rollout_steps=88)
-
-
 @dataclass(frozen=True)
 class BaselineArgs(RunArgs):
     """Command line; steps and minutes count over all resumes, whichever ends first.
@@ -34,7 +29,7 @@ class BaselineArgs(RunArgs):
     """resip_c: scale of the correction in half-ranges of the demonstrated actions."""
     relative_features: bool = True
     """resip_c: show the residual the part's pose in the hand and in the target."""
-    resip_c: PPOConfig = field(default_factory=chunk_residual_ppo)
+    resip_c: PPOConfig = field(default_factory=PPOConfig)
     ppo_c: PPOConfig = field(default_factory=chunk_ppo)
     idql: IdqlConfig = field(default_factory=IdqlConfig)
 

@@ -73,6 +73,7 @@ class ChunkEnv:
         self.head = head
         self.num_envs = env.num_envs
         self.steps_per_action = head.steps
+        self.answers_per_episode = -(-env.episode_steps // head.steps)
         self.curriculum: Curriculum | None = None
         self._is_hopeless = is_hopeless
         self._generator = torch.Generator().manual_seed(seed)

@@ -6,7 +6,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.experiment_list import FURNITURE, TABLE_METHODS, TABLE_TASKS, Experiment
+from training.experiment_list import (
+    FURNITURE,
+    PERTURBED,
+    SEEDED_TASK,
+    SHIPPED,
+    SHIPPED_TASKS,
+    TABLE_METHODS,
+    TABLE_TASKS,
+    Experiment,
+)
 
 PAPER_TABLE_I: dict[str, tuple[int, ...]] = {
     "mlp_s": (0, 0, 0, 0, 0, 0, 0, 2, 0),
@@ -33,6 +42,8 @@ LABELS = {
     "residual": "off-policy residual on DP",
     "residual_mlp": "off-policy residual on MLP-C",
     "residual_act": "off-policy residual on ACT",
+    "shipped_base": "shipped base",
+    "shipped": "shipped base + residual",
 }
 NOT_RUN = "not run"
 Results = Mapping[str, Mapping[str, Any]]
@@ -91,21 +102,32 @@ def build_table_i(results: Results) -> str:
     return table(["Task", *(LABELS[method] for method in TABLE_METHODS)], rows)
 
 
-def build_table_xiv(results: Results) -> str:
-    """What pushes during the episode cost, on one_leg."""
+def build_shipped(results: Results) -> str:
+    """The policies that come with the package."""
     rows = []
-    for method in ("dp", "dagger", "resip_c", "resip", "residual"):
-        paper = PAPER_TABLE_XIV.get(method)
-        first = results.get(Experiment(method, "one_leg").name)
-        second = results.get(Experiment(method, "one_leg").name + "-perturbed")
+    for task in SHIPPED_TASKS:
+        for method in SHIPPED:
+            low, med = (cell(results, method, task, randomness) for randomness in ("low", "med"))
+            pushed = cell(results, method, task, "low", "-perturbed")
+            rows.append([task, LABELS[method], low, med, pushed])
+    return table(["Task", "Policy", "low", "med", "low, perturbed"], rows)
+
+
+def build_table_xiv(results: Results, task: str) -> str:
+    """What pushes during the episode cost; the paper has figures for one_leg."""
+    rows = []
+    for method in (m for m in PERTURBED if m not in SHIPPED):
+        paper = PAPER_TABLE_XIV.get(method) if task == "one_leg" else None
+        first = results.get(Experiment(method, task).name)
+        second = results.get(Experiment(method, task).name + "-perturbed")
         drop = NOT_RUN
         if first is not None and second is not None:
             drop = f"{100 * (first['success_rate'] - second['success_rate']):.0f}"
         notes = (
             ["", "", ""] if paper is None else [f" ({p})" for p in (*paper, paper[0] - paper[1])]
         )
-        calm = cell(results, method, "one_leg", "low")
-        pushed = cell(results, method, "one_leg", "low", "-perturbed")
+        calm = cell(results, method, task, "low")
+        pushed = cell(results, method, task, "low", "-perturbed")
         rows.append([LABELS[method], calm + notes[0], pushed + notes[1], drop + notes[2]])
     return table(["Method", "Undisturbed", "Perturbed", "Drop, points"], rows)
 
@@ -115,6 +137,32 @@ def build_ablations(results: Results) -> str:
     methods = ("dp", "dp_transformer", "act", "mlp_c", "residual", "residual_act", "residual_mlp")
     rows = [[LABELS[m], cell(results, m, "one_leg", "low")] for m in (*methods, "resip_c")]
     return table(["Method", "one_leg, low"], rows)
+
+
+def build_seeded(results: Results) -> str:
+    """The learners on one task after equally many env steps, a training seed each line."""
+    methods = ("ppo_c", "resip_c", "resip", "residual")
+    rows = [
+        [
+            LABELS[method],
+            cell(results, method, SEEDED_TASK, "low"),
+            cell(results, method, SEEDED_TASK, "low", "-perturbed"),
+            _by_seed(results, method, "env_steps"),
+            _by_seed(results, method, "minutes"),
+        ]
+        for method in methods
+    ]
+    return table(["Method", "low", "low, perturbed", "Env steps", "Minutes"], rows)
+
+
+def _by_seed(results: Results, method: str, name: str) -> str:
+    """What each run on the seeded task took, a line a seed."""
+    lines = []
+    for seed in (0, 1, 2):
+        entry = results.get(Experiment(method, SEEDED_TASK, "low", seed).name)
+        if entry is not None:
+            lines.append(str({**entry["budget"], **entry}[name]))
+    return "<br>".join(lines) or NOT_RUN
 
 
 def build_stages(results: Results) -> str:
@@ -134,8 +182,13 @@ def build_report(results: Results) -> str:
         _HEAD,
         "## Success (paper: Table I)\n",
         build_table_i(results),
+        "## Policies that come with the package\n",
+        build_shipped(results),
+        "Their cards say how they were made.\n",
+        f"## The same number of env steps: {SEEDED_TASK}, three training seeds (paper: Fig. 25)\n",
+        build_seeded(results),
         "## Pushes during the episode (paper: Fig. 8, Table XIV)\n",
-        build_table_xiv(results),
+        *(f"{task}:\n\n{build_table_xiv(results, task)}" for task in ("one_leg", SEEDED_TASK)),
         "## Bases and residuals (paper: Figs. 25-26)\n",
         build_ablations(results),
         "## Where episodes fail (paper: Fig. 7)\n",

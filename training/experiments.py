@@ -113,8 +113,10 @@ def run_step(step: Step, console: Console) -> None:
 def run_experiment(experiment: Experiment, settings: Settings, console: Console) -> None:
     """Train, evaluate and keep the results."""
     budget, folder = settings.budget, settings.folder
-    for step in experiment.training_steps(folder, budget):
+    training = experiment.training_steps(folder, budget)
+    for step in training:
         run_step(step, console)
+    took = asdict(budget) if training else {"episodes": budget.episodes}
     for key, step in evaluation_steps(experiment, folder, budget).items():
         run_step(step, console)
         figures = json.loads(step.output.read_text())
@@ -126,10 +128,20 @@ def run_experiment(experiment: Experiment, settings: Settings, console: Console)
             "perturb": figures["perturb"],
             **{name: figures[name] for name in kept},
             "evaluation_seed": figures["seed"],
-            "budget": asdict(budget),
+            "budget": took,
+            "minutes": _minutes(training),
             "command": "python -m " + " ".join(step.command),
         }
         write_json_atomically(settings.results, dict(sorted(results.items())))
+
+
+def _minutes(training: list[Step]) -> float | None:
+    """Wall minutes of the last command, in all its resumes, where it kept them."""
+    metrics = training[-1].output if training else None
+    if metrics is None or metrics.name != "metrics.json":
+        return None
+    seconds = json.loads(metrics.read_text()).get("seconds")
+    return None if seconds is None else round(seconds / 60, 1)
 
 
 def show_list(settings: Settings, console: Console) -> None:

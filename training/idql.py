@@ -31,10 +31,10 @@ HIDDEN = (512, 512)
 
 @dataclass(frozen=True)
 class IdqlConfig:
-    """Settings; the defaults are the paper's, but for the rollout's size."""
+    """Settings; the defaults are the paper's."""
 
-    rollout_steps: int = 88
-    """Decisions per env between updates; an episode of one_leg has 88."""
+    rollout_steps: int | None = None
+    """Decisions per env between updates; by default an episode's."""
     epochs: int = 10
     """Passes over a rollout (Table VIII)."""
     batch_size: int = 1024
@@ -52,7 +52,8 @@ class IdqlConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges that would otherwise fail late or silently."""
-        if min(self.rollout_steps, self.epochs, self.batch_size, self.samples) < 1:
+        rollout_steps = 1 if self.rollout_steps is None else self.rollout_steps
+        if min(rollout_steps, self.epochs, self.batch_size, self.samples) < 1:
             raise ConfigError("rollout_steps, epochs, batch_size and samples must be at least 1")
         if not 0 < self.gamma <= 1 or not 0 <= self.gae_lambda <= 1:
             raise ConfigError(
@@ -89,7 +90,8 @@ class IdqlTrainer:
             torch.manual_seed(seed)
             self.value = ChunkValue(input_dim, HIDDEN, float(pairs))
         self._optimiser = torch.optim.AdamW(self.value.parameters(), lr=config.lr)
-        self._rollout = Rollout.empty(config.rollout_steps, env.num_envs, input_dim, answer_dim)
+        steps = config.rollout_steps or env.answers_per_episode
+        self._rollout = Rollout.empty(steps, env.num_envs, input_dim, answer_dim)
 
     @property
     def actor(self) -> nn.Module:
@@ -99,7 +101,7 @@ class IdqlTrainer:
     def advance(self, progress: float) -> None:
         """Collect one rollout and learn from it."""
         c, rollout = self.config, self._rollout
-        for t in range(c.rollout_steps):
+        for t in range(len(rollout.rewards)):
             chunk = self.env.plan.reshape(self.env.num_envs, -1)
             noise = self._rng.standard_normal(chunk.shape, dtype=np.float32)
             answer = chunk + np.float32(math.exp(c.log_std)) * noise

@@ -37,10 +37,10 @@ from resip_ros.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class PPOConfig:
-    """Settings of PPO; the defaults are the paper's, except the rollout's size."""
+    """Settings of PPO; the defaults are the paper's."""
 
-    rollout_steps: int = 700
-    """Steps per env between updates; the paper uses one episode."""
+    rollout_steps: int | None = None
+    """Answers per env between updates; by default an episode's, as in the paper."""
     epochs: int = 50
     """Passes over a rollout (Table IX)."""
     minibatches: int = 1
@@ -72,7 +72,8 @@ class PPOConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges that would otherwise fail late or silently."""
-        if min(self.rollout_steps, self.epochs, self.minibatches) < 1:
+        rollout_steps = 1 if self.rollout_steps is None else self.rollout_steps
+        if min(rollout_steps, self.epochs, self.minibatches) < 1:
             raise ConfigError("rollout_steps, epochs and minibatches must be at least 1")
         if not 0 < self.gamma <= 1 or not 0 <= self.gae_lambda <= 1:
             raise ConfigError(
@@ -84,9 +85,8 @@ class PPOConfig:
 
 
 def chunk_ppo() -> PPOConfig:
-    """The paper's settings for PPO-C (Table VII); its rollout is an episode of 8-step chunks."""
+    """The paper's settings for PPO-C (Table VII)."""
     return PPOConfig(
-        rollout_steps=88,
         epochs=1,
         actor_lr=1e-4,
         critic_lr=1e-4,

@@ -44,7 +44,7 @@ class PPOTrainer:
         self.listener = listener
         self.steps = 0
         self.metrics: dict[str, float] = {}
-        steps = learner.config.rollout_steps
+        steps = learner.config.rollout_steps or envs[0].answers_per_episode
         self._rollouts = [
             Rollout.empty(steps, env.num_envs, env.inputs.shape[1], action_dim) for env in envs
         ]
@@ -65,7 +65,7 @@ class PPOTrainer:
             self._collect(own, env, rollout)
         everywhere = self.learner.group.size
         per_shard = self.envs[0].num_envs * self.envs[0].steps_per_action
-        length = self.learner.config.rollout_steps
+        length = len(self._rollouts[0].rewards)
         self.steps += everywhere * len(self.envs) * per_shard * length
         self.learner.set_progress(progress)
         self.metrics = self.learner.update(self._rollouts)

@@ -113,6 +113,8 @@ class DecisionEnv(Protocol):
     num_envs: int
     steps_per_action: int
     """Env steps that an answer of the learner lasts."""
+    answers_per_episode: int
+    """Answers of the learner until the time limit."""
     curriculum: Curriculum | None
 
     @property
@@ -167,6 +169,7 @@ class ResidualEnv:
         self.env = env
         self.base = base
         self.num_envs = env.num_envs
+        self.answers_per_episode = env.episode_steps
         self.alpha = np.float32(alpha)
         self.curriculum = curriculum
         self._build_input = build_input

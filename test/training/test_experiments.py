@@ -14,8 +14,16 @@ import pytest
 from resip_ros.core.errors import DataError, ResipError
 from resip_ros.core.tasks import TASKS
 from training import experiments
-from training.experiment_list import EXPERIMENTS, METHODS, Budget, Experiment, evaluation_steps
-from training.experiment_report import LABELS, PAPER_TABLE_I, build_report, columns
+from training.experiment_list import (
+    EXPERIMENTS,
+    METHODS,
+    SEEDED_TASK,
+    SHIPPED_TASKS,
+    Budget,
+    Experiment,
+    evaluation_steps,
+)
+from training.experiment_report import LABELS, PAPER_TABLE_I, build_report, build_seeded, columns
 from training.experiments import main, read_results, run_step
 
 
@@ -23,7 +31,8 @@ def entry(method, task="one_leg", randomness="low", seed=0, perturb=False, k=30,
     return {
         "method": method, "task": task, "randomness": randomness, "seed": seed, "perturb": perturb,
         "n": n, "successes": k, "success_rate": k / n, "ci95": [0.6, 0.86],
-        "failure_stages": {"insert": n - k} if n > k else {}, "budget": {"minutes": 60.0},
+        "failure_stages": {"insert": n - k} if n > k else {}, "budget": {"env_steps": 5000},
+        "minutes": 9.5,
     }  # fmt: skip
 
 
@@ -95,11 +104,14 @@ def fake(tmp_path, monkeypatch):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "checkpoint.pt").write_text("x")
             finished = "--resume" in words or not interrupt
-            (folder / "metrics.json").write_text(json.dumps({"finished": finished}))
+            (folder / "metrics.json").write_text(
+                json.dumps({"finished": finished, "seconds": 120.0})
+            )
             if not finished:
                 raise KeyboardInterrupt
         elif command == "training.evaluate":
             figures = entry("?") | {"steps_mean_success": 9.0, "perturb": "--perturb" in words}
+            Path(options["--json"]).parent.mkdir(parents=True, exist_ok=True)
             Path(options["--json"]).write_text(json.dumps(figures | {"seed": 1}))
         return original([sys.executable, "-c", ""], check=False)
 
@@ -120,7 +132,9 @@ def test_an_experiment_runs_once_and_its_result_is_kept(fake, tmp_path, capsys):
     results = read_results(tmp_path / "results.json")
     assert set(results) == {"one_leg-low-dp-s0", "one_leg-low-dp-s0-perturbed"}
     kept = results["one_leg-low-dp-s0"]
-    assert (kept["method"], kept["successes"], kept["budget"]["minutes"]) == ("dp", 30, 60.0)
+    assert (kept["method"], kept["successes"]) == ("dp", 30)
+    assert kept["budget"]["env_steps"] == Budget().env_steps
+    assert kept["minutes"] == 2.0
     assert main(arguments) == 0
     assert len(calls) == 4, "everything was complete"
     assert main(["report", *arguments[3:]]) == 0
@@ -159,6 +173,31 @@ def test_seeds_stand_one_below_the_other():
     results = {f"r{seed}": entry("resip", seed=seed, k=20 + seed) for seed in (0, 1)}
     results["p"] = entry("resip", perturb=True, k=1)
     assert "| 50 [60, 86] n=40<br>52 [60, 86] n=40 (98) |" in build_report(results)
+
+
+def test_what_ships_is_evaluated_as_it_is(fake, tmp_path):
+    arguments, calls, _, _ = fake
+    name = "one_leg-low-shipped_base-s0"
+    assert main(["run", "--only", name, *arguments[3:], "--budget.episodes", "8"]) == 0
+    assert [call[:2] for call in calls] == [["training.evaluate", "models/one_leg/base"]] * 2
+    kept = read_results(tmp_path / "results.json")[name]
+    assert kept["budget"] == {"episodes": 8}, "it was not trained by the budget"
+    assert kept["minutes"] is None
+
+
+def test_every_shipped_model_is_in_the_table():
+    folders = {path.name for path in (Path(__file__).parents[2] / "models").iterdir()}
+    assert folders == set(SHIPPED_TASKS)
+
+
+def test_learners_stand_side_by_side_after_equally_many_env_steps():
+    learners = ("ppo_c", "resip_c", "resip", "residual")
+    seeded = [Experiment(m, SEEDED_TASK, "low", seed) for m in learners for seed in (0, 1, 2)]
+    assert set(seeded) <= set(EXPERIMENTS)
+    results = {e.name: entry(e.method, e.task, seed=e.seed) for e in seeded[3:5]}
+    rows = [line for line in build_seeded(results).splitlines() if line.startswith("| ResiP-C")]
+    cells = "75 [60, 86] n=40<br>75 [60, 86] n=40 | not run | 5000<br>5000 | 9.5<br>9.5 |"
+    assert [line.split(" | ", 1)[1] for line in rows] == [cells]
 
 
 def test_the_drop_is_ours_minus_ours():
