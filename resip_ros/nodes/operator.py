@@ -290,7 +290,7 @@ class Operator:
 
         Args:
             seed: Recorded in the result; ``prepare`` has used it.
-            max_steps: Time limit in policy steps.
+            max_steps: Time limit in policy steps, from the first action as in training.
             on_step: Called with the share of the time limit that has passed.
 
         Returns:
@@ -306,8 +306,13 @@ class Operator:
         wall_s = time.monotonic()
         limit_ns = round(max_steps / self._task.rate_hz * NS_PER_S)
 
+        began_ns: int | None = None
+
         def is_over() -> bool:
-            passed_ns = self.now_ns() - recording.start_ns
+            nonlocal began_ns
+            if began_ns is None and recording.net:
+                began_ns = self.now_ns()
+            passed_ns = 0 if began_ns is None else self.now_ns() - began_ns
             on_step(passed_ns / limit_ns)
             if not recording.net and time.monotonic() - wall_s > FIRST_ACTION_S:
                 self.call(BRIDGE, "stop")

@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The person of `resip up` beside a world that a test plays; whole episodes: test_up.py."""
 
+import time
+
+import numpy as np
 import pytest
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
 
+from resip_ros.core import messages
 from resip_ros.core.errors import ResipError
 from resip_ros.core.tasks import PEG_IN_HOLE
-from resip_ros.nodes import operator
+from resip_ros.nodes import operator, topics
+from resip_ros.nodes.fuzz.good import action_message, home_action
 from resip_ros.nodes.operator import Operator
 from resip_ros.nodes.table import Graph
 
@@ -32,6 +39,44 @@ class World(Node):
     def _place(self, _, response):
         response.success, response.message = self.answer.success, self.answer.message
         return response
+
+
+class SlowBench(Node):
+    """Clock and bridge, and a policy whose first action comes a second after the start."""
+
+    def __init__(self):
+        super().__init__(operator.BRIDGE, namespace="fr3")
+        self._clock_topic = self.create_publisher(Clock, topics.CLOCK, topics.stream_qos())
+        self._actions = self.create_publisher(
+            JointTrajectory, f"/fr3/{topics.NET_ACTION}", topics.stream_qos()
+        )
+        self.create_service(Trigger, "~/start", self._start)
+        self.create_service(Trigger, "~/stop", self._stop)
+        self._started_s = None
+        self._sent = 0
+        self.create_timer(0.01, self._tick)
+
+    def _start(self, _, response):
+        self._started_s = time.monotonic()
+        response.success = True
+        return response
+
+    def _stop(self, _, response):
+        self._started_s = None
+        response.success = True
+        return response
+
+    def _tick(self):
+        now_ns = time.monotonic_ns()
+        clock = Clock()
+        messages.fill_stamp_inplace(clock.clock, now_ns)
+        self._clock_topic.publish(clock)
+        if self._started_s is None:
+            return
+        if time.monotonic() - self._started_s > 1.0 + self._sent / PEG_IN_HOLE.rate_hz:
+            action = home_action(PEG_IN_HOLE, np.zeros(3))
+            self._actions.publish(action_message(PEG_IN_HOLE, now_ns, action[None]))
+            self._sent += 1
 
 
 @pytest.fixture
@@ -60,6 +105,16 @@ def test_a_refusal_is_told_with_its_reason(person, world):
         person.call(operator.WORLD, "place_parts")
     with pytest.raises(ResipError, match="sim_world refused the seed 100: seed is over 99"):
         person._set_seed(operator.WORLD, 100)
+
+
+def test_the_time_limit_counts_from_the_first_action(person, graph, monkeypatch):
+    """A policy that hears late of the start has as many steps as any other."""
+    monkeypatch.setattr(operator, "REPORT_TIMEOUT_S", 0.1)
+    graph.add(SlowBench())
+    result, recording, _ = person.run_episode(0, 5, lambda share: None)
+    assert len(recording.net) >= 3
+    assert result.reason == "time limit"
+    assert result.seconds > 1.4
 
 
 def test_a_thousand_episodes_need_no_more_clients_than_one(person, world):

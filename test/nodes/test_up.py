@@ -34,8 +34,7 @@ def options(policies, tmp_path):
         out=tmp_path / "out",
         headless=True,
         seed=5,
-        # 6 s: on a busy machine a policy may hear of the start seconds late
-        max_steps=60,
+        max_steps=20,
     )
 
 
