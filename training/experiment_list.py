@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,10 @@ class Experiment:
         return folder / self.name / "policy"
 
 
+Recipe = Callable[[Experiment, Path, Budget], list[Step]]
+"""Commands of a method, for an experiment in a folder within a budget."""
+
+
 def collect_step(e: Experiment, folder: Path, budget: Budget) -> Step:
     """Demonstrations, one dataset for all methods of a seed."""
     out = folder / "data" / f"{e.task}-{e.randomness}-s{e.seed}.zarr"
@@ -119,13 +123,11 @@ def _base_folder(e: Experiment, folder: Path, network: str) -> Path:
     return folder / Experiment(_CLONED[network], e.task, e.randomness, e.seed).name
 
 
-def _clone(network: str) -> Callable[[Experiment, Path, Budget], list[Step]]:
+def _clone(network: str) -> Recipe:
     return lambda e, folder, budget: clone_steps(e, folder, budget, network)
 
 
-def _learn(
-    module: str, network: str, kind: str, *options: str
-) -> Callable[[Experiment, Path, Budget], list[Step]]:
+def _learn(module: str, network: str, kind: str, *options: str) -> Recipe:
     """A reinforcement learner on a cloned base; its policy folder gets a copy of that base."""
 
     def build(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
@@ -155,6 +157,15 @@ def _shipped(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
     return []
 
 
+def _residual(network: str, changes: Mapping[str, str]) -> Recipe:
+    """The off-policy learner on a base."""
+    words = [
+        {"True": option, "False": f"--no-{option[2:]}"}.get(value, f"{option}={value}")
+        for option, value in {**OFFPOLICY, **changes}.items()
+    ]
+    return _learn("training.residual", network, "residual", *words)
+
+
 def _dagger(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
     """DAgger of the diffusion policy with the same seed's residual as the expert."""
     expert = Experiment("residual", e.task, e.randomness, e.seed)
@@ -170,16 +181,30 @@ def _dagger(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
     return [*expert.training_steps(folder, budget), step]
 
 
-OFFPOLICY = (
-    "--alpha", "0.05", "--offpolicy.noise", "0.1", "--offpolicy.action-penalty", "0.02",
-    "--offpolicy.actor-warmup", "1500", "--offpolicy.prefill-episodes", "160",
-)  # fmt: skip
-"""What one_leg was tuned to (docs/experiments.md, 8)."""
+OFFPOLICY = {
+    "--alpha": "0.05", "--offpolicy.noise": "0.1", "--offpolicy.action-penalty": "0.02",
+    "--offpolicy.actor-warmup": "1500", "--offpolicy.prefill-episodes": "160",
+    "--offpolicy.update-ratio": "0.1", "--parallel": "False",
+}  # fmt: skip
+"""What one_leg was tuned to (docs/experiments.md, 8), with as many updates a step as it had there;
+not parallel, or the number of updates would depend on what else the machine does."""
+ABLATIONS: dict[str, dict[str, str]] = {
+    "residual_alpha_0.01": {"--alpha": "0.01"},
+    "residual_alpha_0.1": {"--alpha": "0.1"},
+    "residual_alpha_0.2": {"--alpha": "0.2"},
+    "residual_one_step": {"--offpolicy.n-step": "1"},
+    "residual_two_critics": {"--offpolicy.critics": "2"},
+    "residual_few_updates": {"--offpolicy.update-ratio": "0.03"},
+    "residual_more_noise": {"--offpolicy.noise": "0.3"},
+    "residual_no_success_share": {"--offpolicy.success-fraction": "0"},
+    "residual_absolute": {"--relative-features": "False"},
+}
+"""One setting of `residual` changed: its scale (Fig. 27) and what makes it fast."""
 
 SHIPPED = {"shipped_base": "base", "shipped": ""}
 """Policies that come with the package, evaluated as they are; their cards say how they came."""
 
-METHODS: dict[str, Callable[[Experiment, Path, Budget], list[Step]]] = {
+METHODS: dict[str, Recipe] = {
     "mlp_s": _clone("mlp_s"),
     "mlp_c": _clone("mlp_c"),
     "dp": _clone("unet"),
@@ -189,9 +214,10 @@ METHODS: dict[str, Callable[[Experiment, Path, Budget], list[Step]]] = {
     "idql": _learn("training.baselines", "unet", "value", "--method", "idql"),
     "resip": _learn("training.residual", "unet", "residual", "--algo", "ppo"),
     "resip_c": _learn("training.baselines", "unet", "residual", "--method", "resip_c"),
-    "residual": _learn("training.residual", "unet", "residual", *OFFPOLICY),
-    "residual_mlp": _learn("training.residual", "mlp_c", "residual", *OFFPOLICY),
-    "residual_act": _learn("training.residual", "act", "residual", *OFFPOLICY),
+    "residual": _residual("unet", {}),
+    "residual_mlp": _residual("mlp_c", {}),
+    "residual_act": _residual("act", {}),
+    **{name: _residual("unet", changes) for name, changes in ABLATIONS.items()},
     "dagger": _dagger,
     **dict.fromkeys(SHIPPED, _shipped),
 }
@@ -210,8 +236,9 @@ TABLE_METHODS = ("mlp_s", "mlp_c", "dp", "ppo_c", "idql", "resip", "residual")
 PERTURBED = ("dp", "dagger", "ppo_c", "resip_c", "resip", "residual", *SHIPPED)
 SHIPPED_TASKS = ("one_leg", "mug_rack", "peg_in_hole")
 SEEDED_TASK = "peg_in_hole"
-"""Where methods are compared over three seeds: the task that two cores simulate fastest."""
-_ABLATIONS = ("dagger", "resip_c", "residual_mlp", "residual_act", "dp_transformer", "act")
+"""Where methods are compared over several seeds: the task that two cores simulate fastest."""
+SEEDS = (0, 1, 2)
+_ON_ONE_LEG = ("dagger", "resip_c", "residual_mlp", "residual_act", "dp_transformer", "act")
 
 
 def _list() -> tuple[Experiment, ...]:
@@ -221,11 +248,11 @@ def _list() -> tuple[Experiment, ...]:
         for randomness in (("low", "med") if task in FURNITURE else ("low",))
         for method in TABLE_METHODS
     ]
-    more = [Experiment(method, "one_leg") for method in _ABLATIONS]
+    more = [Experiment(method, "one_leg") for method in _ON_ONE_LEG]
     seeds = [
         Experiment(method, SEEDED_TASK, "low", seed)
-        for method in ("resip", "resip_c", "ppo_c", "residual")
-        for seed in (0, 1, 2)
+        for method in ("resip", "resip_c", "ppo_c", "residual", *ABLATIONS)
+        for seed in SEEDS
     ]
     shipped = [
         Experiment(method, task, randomness)

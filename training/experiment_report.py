@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from training.experiment_list import (
+    ABLATIONS,
     FURNITURE,
     PERTURBED,
     SEEDED_TASK,
+    SEEDS,
     SHIPPED,
     SHIPPED_TASKS,
     TABLE_METHODS,
@@ -28,6 +30,14 @@ PAPER_TABLE_I: dict[str, tuple[int, ...]] = {
 """Success, %, in the order of `columns` (ResiP, Table I: best checkpoint, 1 024 episodes)."""
 PAPER_TABLE_XIV = {"resip": (98, 86), "resip_c": (92, 73), "dp": (52, 32), "dagger": (90, 68)}
 """Success, %, without and with perturbations on one_leg (ResiP, Table XIV)."""
+
+
+def _changed(changes: Mapping[str, str]) -> list[str]:
+    """Settings as a person reads them."""
+    pairs = [(option.removeprefix("--"), value) for option, value in changes.items()]
+    return [f"- with {option} {value}" for option, value in pairs]
+
+
 LABELS = {
     "mlp_s": "MLP-S",
     "mlp_c": "MLP-C",
@@ -42,6 +52,7 @@ LABELS = {
     "residual": "off-policy residual on DP",
     "residual_mlp": "off-policy residual on MLP-C",
     "residual_act": "off-policy residual on ACT",
+    **{name: ", ".join(_changed(changes)) for name, changes in ABLATIONS.items()},
     "shipped_base": "shipped base",
     "shipped": "shipped base + residual",
 }
@@ -141,7 +152,7 @@ def build_ablations(results: Results) -> str:
 
 def build_seeded(results: Results) -> str:
     """The learners on one task after equally many env steps, a training seed each line."""
-    methods = ("ppo_c", "resip_c", "resip", "residual")
+    methods = ("ppo_c", "resip_c", "resip", "residual", *ABLATIONS)
     rows = [
         [
             LABELS[method],
@@ -158,7 +169,7 @@ def build_seeded(results: Results) -> str:
 def _by_seed(results: Results, method: str, name: str) -> str:
     """What each run on the seeded task took, a line a seed."""
     lines = []
-    for seed in (0, 1, 2):
+    for seed in SEEDS:
         entry = results.get(Experiment(method, SEEDED_TASK, "low", seed).name)
         if entry is not None:
             lines.append(str({**entry["budget"], **entry}[name]))

@@ -15,6 +15,7 @@ from resip_ros.core.errors import DataError, ResipError
 from resip_ros.core.tasks import TASKS
 from training import experiments
 from training.experiment_list import (
+    ABLATIONS,
     EXPERIMENTS,
     METHODS,
     SEEDED_TASK,
@@ -53,7 +54,7 @@ def test_every_command_has_options_that_exist(experiment, tmp_path):
         if step.command[0] == "copy":
             continue
         known = HELP[step.command[0]]
-        options = [word for word in step.command if word.startswith("--")]
+        options = [word.split("=")[0] for word in step.command if word.startswith("--")]
         assert [option for option in options if option not in known] == []
 
 
@@ -191,7 +192,7 @@ def test_every_shipped_model_is_in_the_table():
 
 
 def test_learners_stand_side_by_side_after_equally_many_env_steps():
-    learners = ("ppo_c", "resip_c", "resip", "residual")
+    learners = ("ppo_c", "resip_c", "resip", "residual", *ABLATIONS)
     seeded = [Experiment(m, SEEDED_TASK, "low", seed) for m in learners for seed in (0, 1, 2)]
     assert set(seeded) <= set(EXPERIMENTS)
     results = {e.name: entry(e.method, e.task, seed=e.seed) for e in seeded[3:5]}
