@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,14 +109,20 @@ def collect_step(e: Experiment, folder: Path, budget: Budget) -> Step:
 def clone_steps(e: Experiment, folder: Path, budget: Budget, network: str) -> list[Step]:
     """Demonstrations and a cloned base, one of each network for all methods of a seed."""
     data = collect_step(e, folder, budget)
-    place = _base_folder(e, folder, network)
+    return [data, _clone_step(e, data, _base_folder(e, folder, network), budget, network)]
+
+
+def _clone_step(
+    e: Experiment, data: Step, place: Path, budget: Budget, network: str = "unet"
+) -> Step:
+    """A base cloned from what was collected."""
     run = place / "run"
     command = (
         "training.bc", "--data", str(data.output), "--task", e.task, "--network", network,
         "--batch", str(budget.bc_batch), "--steps", str(budget.bc_steps), "--seed", str(e.seed),
         "--out", str(place / "policy" / "base"), "--run-dir", str(run),
     )  # fmt: skip
-    return [data, Step(command, run / "metrics.json", run / "checkpoint.pt")]
+    return Step(command, run / "metrics.json", run / "checkpoint.pt")
 
 
 def _base_folder(e: Experiment, folder: Path, network: str) -> Path:
@@ -155,6 +161,35 @@ def _shipped(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
     """Nothing to train."""
     del e, folder, budget
     return []
+
+
+def _scaled(episodes: int) -> Recipe:
+    """The diffusion policy cloned from another number of demonstrations."""
+
+    def build(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
+        more = replace(budget, demonstrations=episodes)
+        own = collect_step(e, folder / e.name, more)
+        return [own, _clone_step(e, own, folder / e.name, budget)]
+
+    return build
+
+
+def _student(episodes: int) -> Recipe:
+    """The diffusion policy cloned from episodes of the same seed's residual (distillation)."""
+
+    def build(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
+        teacher = Experiment("residual", e.task, e.randomness, e.seed)
+        out = folder / e.name / "data.zarr"
+        command = (
+            "training.collect", e.task, "--policy", str(teacher.policy(folder)), "--episodes",
+            str(episodes), "--out", str(out), "--randomness", e.randomness, "--seed",
+            str(1000 + e.seed),
+        )  # fmt: skip
+        own = Step(command, out)
+        lessons = teacher.training_steps(folder, budget)
+        return [*lessons, own, _clone_step(e, own, folder / e.name, budget)]
+
+    return build
 
 
 def _residual(network: str, changes: Mapping[str, str]) -> Recipe:
@@ -204,6 +239,9 @@ ABLATIONS: dict[str, dict[str, str]] = {
 SHIPPED = {"shipped_base": "base", "shipped": ""}
 """Policies that come with the package, evaluated as they are; their cards say how they came."""
 
+SCALES = (100, 200, 400)
+"""Episodes that are cloned instead of the budget's: demonstrations, or the residual's."""
+
 METHODS: dict[str, Recipe] = {
     "mlp_s": _clone("mlp_s"),
     "mlp_c": _clone("mlp_c"),
@@ -219,6 +257,8 @@ METHODS: dict[str, Recipe] = {
     "residual_act": _residual("act", {}),
     **{name: _residual("unet", changes) for name, changes in ABLATIONS.items()},
     "dagger": _dagger,
+    **{f"dp_{n}": _scaled(n) for n in SCALES},
+    **{f"student_{n}": _student(n) for n in SCALES},
     **dict.fromkeys(SHIPPED, _shipped),
 }
 """Names as in the paper; `residual` is the off-policy learner of this package."""
@@ -254,6 +294,7 @@ def _list() -> tuple[Experiment, ...]:
         for method in ("resip", "resip_c", "ppo_c", "residual", *ABLATIONS)
         for seed in SEEDS
     ]
+    seeds += [Experiment(f"{who}_{n}", SEEDED_TASK) for who in ("dp", "student") for n in SCALES]
     shipped = [
         Experiment(method, task, randomness)
         for task in SHIPPED_TASKS
@@ -264,8 +305,8 @@ def _list() -> tuple[Experiment, ...]:
 
 
 EXPERIMENTS = _list()
-"""Table I; Fig. 8 and Table XIV, Figs. 25-26 on one_leg; three seeds of the RL methods on the
-seeded task; what the package ships."""
+"""Table I; Fig. 8 and Table XIV, Figs. 25-26 on one_leg; three seeds of the RL methods, their
+ablations and the scaling of cloning (Figs. 24, 27) on the seeded task; what the package ships."""
 
 
 def evaluation_steps(e: Experiment, folder: Path, budget: Budget) -> dict[str, Step]:

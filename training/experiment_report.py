@@ -10,6 +10,7 @@ from training.experiment_list import (
     ABLATIONS,
     FURNITURE,
     PERTURBED,
+    SCALES,
     SEEDED_TASK,
     SEEDS,
     SHIPPED,
@@ -52,6 +53,8 @@ LABELS = {
     "residual": "off-policy residual on DP",
     "residual_mlp": "off-policy residual on MLP-C",
     "residual_act": "off-policy residual on ACT",
+    **{f"dp_{n}": f"DP, {n} demonstrations" for n in SCALES},
+    **{f"student_{n}": f"DP, {n} episodes of the residual" for n in SCALES},
     **{name: ", ".join(_changed(changes)) for name, changes in ABLATIONS.items()},
     "shipped_base": "shipped base",
     "shipped": "shipped base + residual",
@@ -166,6 +169,13 @@ def build_seeded(results: Results) -> str:
     return table(["Method", "low", "low, perturbed", "Env steps", "Minutes"], rows)
 
 
+def build_scaling(results: Results) -> str:
+    """Cloning from more: demonstrations, or successful episodes of the residual."""
+    methods = ("dp", *(f"{who}_{n}" for who in ("dp", "student") for n in SCALES), "residual")
+    rows = [[LABELS[method], cell(results, method, SEEDED_TASK, "low")] for method in methods]
+    return table(["Method", f"{SEEDED_TASK}, low"], rows)
+
+
 def _by_seed(results: Results, method: str, name: str) -> str:
     """What each run on the seeded task took, a line a seed."""
     lines = []
@@ -198,6 +208,8 @@ def build_report(results: Results) -> str:
         "Their cards say how they were made.\n",
         f"## The same number of env steps: {SEEDED_TASK}, three training seeds (paper: Fig. 25)\n",
         build_seeded(results),
+        "## More to clone from, and distillation (paper: Figs. 5, 11, 24)\n",
+        build_scaling(results),
         "## Pushes during the episode (paper: Fig. 8, Table XIV)\n",
         *(f"{task}:\n\n{build_table_xiv(results, task)}" for task in ("one_leg", SEEDED_TASK)),
         "## Bases and residuals (paper: Figs. 25-26)\n",
