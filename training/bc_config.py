@@ -35,6 +35,9 @@ class BcConfig:
     """Checkpoint, TensorBoard and metrics.json; runs/bc/TASK-NETWORK-PRESET if not given."""
     steps: int | None = None
     """Gradient steps; the preset's if not given. Part of the schedule: resume with the same."""
+    action_horizon: int | None = None
+    """Steps of a plan that are executed before the next one is made; the preset's (8, ResiP) if
+    not given. It changes nothing in training: --resume with another one writes the bundle anew."""
     batch: int = 256
     learning_rate: float | None = None
     """Peak learning rate; the preset's if not given."""
@@ -57,7 +60,15 @@ class BcConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be trained."""
-        for name in ("batch", "threads", "eval_every", "steps", "minutes", "learning_rate"):
+        for name in (
+            "batch",
+            "threads",
+            "eval_every",
+            "steps",
+            "minutes",
+            "learning_rate",
+            "action_horizon",
+        ):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"{name} must be positive, got {value}")

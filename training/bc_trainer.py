@@ -51,6 +51,11 @@ class BcTrainer:
         self._own_shards = group.own_shards(self.shards)
         self.data = data
         self.preset = self._get_preset()
+        if (config.action_horizon or 1) > self.preset.prediction_horizon:
+            raise ConfigError(
+                f"--action-horizon {config.action_horizon}: {config.network} plans only "
+                f"{self.preset.prediction_horizon} steps"
+            )
         self.total_steps = config.steps or self.preset.steps
         self.peak_rate = config.learning_rate or self.preset.learning_rate
         self.device = _choose_device(config.device, group)
@@ -328,7 +333,7 @@ class BcTrainer:
             observation=observation_names(task),
             action=action_names(task),
             prediction_horizon=self.preset.prediction_horizon,
-            action_horizon=self.preset.action_horizon,
+            action_horizon=self.config.action_horizon or self.preset.action_horizon,
             network=self.preset.network,
             sampler=self.preset.sampler,
             relative_features=self.preset.relative_features,

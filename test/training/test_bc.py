@@ -259,6 +259,18 @@ def test_resume_refuses_another_run(config: BcConfig, change: dict, reason: str)
         train(dataclasses.replace(config, resume=True, **change))
 
 
+def test_a_finished_policy_is_written_again_with_another_action_horizon(config: BcConfig) -> None:
+    train(config)
+    assert load_base(config.out).action_steps == 8
+    before = weights(config)
+    train(dataclasses.replace(config, resume=True, action_horizon=2))
+    assert load_base(config.out).action_steps == 2
+    after = weights(config)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    with pytest.raises(ConfigError, match="--action-horizon 33: unet plans only 32 steps"):
+        train(dataclasses.replace(config, resume=True, action_horizon=33))
+
+
 def test_resume_refuses_another_network(
     config: BcConfig, monkeypatch: pytest.MonkeyPatch, preset: BcPreset
 ) -> None:
