@@ -16,6 +16,7 @@ import math
 import threading
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,9 @@ class OffPolicyConfig:
     """Weight of mean a^2 in the actor's loss: against pushing with full force for nothing."""
     success_fraction: float = 0.25
     """Share of each batch drawn from successful episodes."""
+    demonstrations: Path | None = None
+    """Dataset that the base was cloned from: half of each batch are then its steps, as far as the
+    residual can take them; success_fraction is of the other half."""
     target_min: float = -0.05
     """Lower clip of the bootstrapped value."""
     target_max: float = 1.0

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from training.demonstration_replay import SHARE, join_batches
 from training.offpolicy import OffPolicyConfig, OffPolicyLearner, exploration_std
-from training.replay import Replay
+from training.replay import Replay, TransitionBatch
 from training.residual_env import ResidualEnv, StepListener
 
 
@@ -38,6 +39,7 @@ class OffPolicyTrainer:
         seed: int,
         listener: StepListener,
         parallel: bool,
+        demonstrations: Replay | None = None,
     ) -> None:
         self.config = config
         self.env = env
@@ -45,6 +47,7 @@ class OffPolicyTrainer:
         input_dim = env.inputs.shape[1]
         self.learner = OffPolicyLearner(config, input_dim, action_dim, seed)
         self.replay = Replay(config.capacity, env.num_envs, input_dim, action_dim)
+        self.demonstrations = demonstrations
         self.steps = 0
         self.metrics: dict[str, float] = {}
         self._action_dim = action_dim
@@ -112,12 +115,9 @@ class OffPolicyTrainer:
 
     def update_once(self) -> None:
         """Draw a batch and learn from it."""
-        c = self.config
         with self._update_lock:
             with self._replay_lock:
-                batch = self.replay.sample(
-                    c.batch_size, c.n_step, c.gamma, c.success_fraction, self._sample_rng
-                )
+                batch = self._draw()
             self.metrics = dict(self.learner.update(batch))
 
     def state(self) -> dict[str, Any]:
@@ -156,6 +156,14 @@ class OffPolicyTrainer:
         """Stop the learner's thread."""
         if self._worker is not None:
             self._worker.stop()
+
+    def _draw(self) -> TransitionBatch:
+        c, rng = self.config, self._sample_rng
+        if self.demonstrations is None:
+            return self.replay.sample(c.batch_size, c.n_step, c.gamma, c.success_fraction, rng)
+        shown = round(SHARE * c.batch_size)
+        own = self.replay.sample(c.batch_size - shown, c.n_step, c.gamma, c.success_fraction, rng)
+        return join_batches(own, self.demonstrations.sample(shown, c.n_step, c.gamma, 0.0, rng))
 
     def _set_curriculum(self, active: bool) -> None:
         # Prefill from fresh starts alone: it measures the base and fills the pool of states.

@@ -123,6 +123,13 @@ class Replay:
         self.kinds[open_, last[open_]] = TRUNCATED
         self._append_boundary(open_, inputs[open_])
 
+    def seal(self, n_step: int) -> None:
+        """After the last `add`: let the newest steps be drawn too, although none follow them.
+
+        Needs `n_step` free slots behind each env's last episode, which has to have ended.
+        """
+        self.written += n_step
+
     def start_episodes(self) -> None:
         """Forget running episodes: every env starts a new one (after a resume)."""
         self.episode_start[:] = self.written

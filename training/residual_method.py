@@ -18,11 +18,14 @@ from resip_ros.policy.bundle import save_addition
 from resip_ros.policy.card import Provenance, ResidualCard, of_base
 from resip_ros.policy.runtime import residual_input
 from training.curriculum import Curriculum
+from training.dataset import read_demonstrations
+from training.demonstration_replay import describe, fill_replay, residual_episodes
 from training.distributed import Group
 from training.env import AssemblyEnv
 from training.offpolicy_trainer import OffPolicyTrainer
 from training.ppo_learner import build_residual_learner
 from training.ppo_trainer import PPOTrainer
+from training.replay import Replay
 from training.residual_env import ResidualEnv, StepListener
 from training.residual_settings import Args
 from training.rl_run import Act, load_base_of
@@ -44,20 +47,18 @@ class ResidualMethod:
             f"alpha {args.alpha} is {x:.1f}, {y:.1f}, {z:.1f} mm in x, y, z and at most "
             f"{half[3:9].max():.2f} in a rotation entry"
         )
+        self._demonstrations = self._read_demonstrations(console)
 
     def wrap(self, env: AssemblyEnv, seed: int, training: bool) -> ResidualEnv:
         """Put the base inside an env."""
         args, base = self.args, self.base
-
-        def build_input(obs: np.ndarray, action: np.ndarray) -> np.ndarray:
-            return residual_input(base.task, base.normalizer, obs, action, args.relative_features)
 
         def is_hopeless(obs: np.ndarray, t: np.ndarray) -> np.ndarray:
             return is_fallen(base.task, obs, t)
 
         stored = training and args.algo == "offpolicy"
         curriculum = Curriculum(args.curriculum, env, seed) if stored else None
-        return ResidualEnv(env, base, build_input, args.alpha, seed, curriculum, is_hopeless)
+        return ResidualEnv(env, base, self._build_input, args.alpha, seed, curriculum, is_hopeless)
 
     def build_trainer(
         self, envs: Sequence[ResidualEnv], listener: StepListener, group: Group, shards: int
@@ -71,7 +72,9 @@ class ResidualMethod:
             return PPOTrainer(learner, envs, dim, listener)
         most = args.offpolicy.target_max * len(self.base.task.pairs)
         config = replace(args.offpolicy, target_max=most)
-        return OffPolicyTrainer(config, envs[0], dim, args.seed, listener, args.parallel)
+        return OffPolicyTrainer(
+            config, envs[0], dim, args.seed, listener, args.parallel, self._demonstrations
+        )
 
     def build_act(self, env: Any, actor: torch.nn.Module) -> Act:
         """Deterministic unscaled residuals (N, A)."""
@@ -98,6 +101,20 @@ class ResidualMethod:
             provenance=provenance,
         )
         save_addition(args.bundle, card, base.normalizer, actor)
+
+    def _build_input(self, obs: np.ndarray, action: np.ndarray) -> np.ndarray:
+        base, relative = self.base, self.args.relative_features
+        return residual_input(base.task, base.normalizer, obs, action, relative)
+
+    def _read_demonstrations(self, console: Console) -> Replay | None:
+        """Replay of the demonstrations, if there are to be any; says how many fit."""
+        args, path = self.args, self.args.offpolicy.demonstrations
+        if path is None or args.algo == "ppo":
+            return None
+        data = read_demonstrations(path, args.task)
+        episodes = residual_episodes(data, self.base, self._build_input, args.alpha, args.seed)
+        console.print(describe(episodes, data))
+        return fill_replay(episodes, args.offpolicy.n_step)
 
     @property
     def _bound(self) -> str:

@@ -62,12 +62,14 @@ class Args(RunArgs):
 
     def stored(self, base_hash: str) -> dict[str, Any]:
         """What a checkpoint and metrics.json keep of the settings."""
-        learner = self.ppo if self.algo == "ppo" else self.offpolicy
+        learner = dataclasses.asdict(self.ppo if self.algo == "ppo" else self.offpolicy)
+        if learner.get("demonstrations") is not None:
+            learner["demonstrations"] = str(learner["demonstrations"])
         return {
             **super().stored(base_hash),
             "algo": self.algo,
             "alpha": self.alpha,
             "relative_features": self.relative_features,
-            "learner": dataclasses.asdict(learner),
+            "learner": learner,
             "curriculum": dataclasses.asdict(self.curriculum),
         }

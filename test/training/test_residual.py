@@ -4,17 +4,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import tyro
+import zarr
 from rich.console import Console
 
+from resip_ros.core.observation import observation_names
 from resip_ros.policy.bundle import load_base, load_residual, save_base
 from resip_ros.policy.networks import ConditionalUNet, UNetSpec
 from resip_ros.policy.runtime import AssemblyPolicy, residual_input
+from training.dataset import build_demonstrations, read_demonstrations, write_demonstrations
+from training.demonstration_replay import plan_open_loop
 from training.env import AssemblyEnv
 from training.residual import main
 from training.residual_env import ResidualEnv
@@ -114,6 +120,62 @@ def test_clear_errors(tiny_base, tmp_path, capsys):
     assert "--resume" in capsys.readouterr().err
     assert main(command(tiny_base, tmp_path, "ppo", 16, "--resume", "--alpha", "0.2")) == 1
     assert "alpha is 0.2, the run has 0.1" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def shown(tiny_base, tmp_path_factory):
+    """Dataset of one_leg in which an operator does what the base plans, and lifts the leg."""
+    base = load_base(tiny_base)
+    env = AssemblyEnv("one_leg", 2, num_threads=1, pool_size=2)
+    env.reset()
+    obs = np.repeat(env.observe()[:, None], 12, axis=1)
+    leg = observation_names(base.task).index(f"{base.task.pairs[0].child}_z")
+    obs[:, -1, leg] = 0.3
+    generator = torch.Generator().manual_seed(0)
+    actions = [
+        base.normalizer.denormalize_action(plan_open_loop(base, rows, generator)) for rows in obs
+    ]
+    path = tmp_path_factory.mktemp("data") / "shown.zarr"
+    data = build_demonstrations("one_leg", list(obs), actions, source="scripted", seed=0)
+    write_demonstrations(path, data)
+    return path
+
+
+def test_demonstrations_enter_the_replay_and_a_resumed_run_goes_on(
+    tiny_base, shown, tmp_path, short_episodes, capsys
+):
+    more = ("--offpolicy.demonstrations", str(shown))
+    places = tmp_path / "a", tmp_path / "b"
+    assert main(command(tiny_base, places[0], "offpolicy", 40, *more)) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "2 of 2 episodes; the residual can take 24 of 24 steps (100%)" in text
+    shutil.copytree(*places)
+    for place in places:
+        assert main(command(tiny_base, place, "offpolicy", 60, "--resume", *more)) == 0
+    base = load_base(tiny_base)
+    hashes = [load_residual(place / "residual", base).card.weights_hash for place in places]
+    assert hashes[0] == hashes[1]
+    settings = json.loads((places[0] / "run" / "metrics.json").read_text())["settings"]
+    assert settings["learner"]["demonstrations"] == str(shown)
+
+
+def test_demonstrations_that_do_not_fit_stop_before_training(tiny_base, shown, tmp_path, capsys):
+    def refused(path):
+        more = ("--offpolicy.demonstrations", str(path))
+        assert main(command(tiny_base, tmp_path, "offpolicy", 40, *more)) == 1
+        assert not (tmp_path / "run").exists()
+        return " ".join(capsys.readouterr().err.split())
+
+    assert "no dataset at" in refused(tmp_path / "nothing.zarr")
+    data = read_demonstrations(shown, "one_leg")
+    failed = replace(data, state_obs=np.repeat(data.state_obs[:1], len(data.action), axis=0))
+    write_demonstrations(tmp_path / "failed.zarr", failed)
+    assert "none of 2 episodes ends by joining" in refused(tmp_path / "failed.zarr")
+    far = replace(data, action=data.action + 5)
+    write_demonstrations(tmp_path / "far.zarr", far)
+    assert "cannot take any of their 24 steps; raise --alpha" in refused(tmp_path / "far.zarr")
+    zarr.open_group(str(shown), mode="r+").attrs["task"] = "lamp"
+    assert "give the dataset of this task" in refused(shown)
 
 
 def test_zero_residual_is_bitwise_the_base_in_the_simulation(tiny_base):

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from training.curriculum import Curriculum, CurriculumConfig
+from training.demonstration_replay import ResidualEpisode, fill_replay
 from training.offpolicy import OffPolicyConfig
 from training.offpolicy_trainer import OffPolicyTrainer
 from training.ppo import PPOConfig
@@ -297,6 +298,24 @@ def test_offpolicy_trainer_learns_to_reach_the_goal(parallel):
     after = evaluate(test_env, trainer.learner.act_ema)
     assert before.successes == 0
     assert after.successes >= 14
+
+
+def test_half_of_each_batch_are_demonstrations():
+    wrapped, _, _ = make(np.linspace(-0.8, 0.4, 16))
+    wrapped.reset()
+    marked = np.full((6, wrapped.inputs.shape[1]), 7, np.float32)
+    shown = ResidualEpisode(marked, np.full((6, 1), 0.5, np.float32), np.eye(6, dtype="f4")[-1])
+    demonstrations = fill_replay([shown], FAST.n_step)
+    trainer = OffPolicyTrainer(FAST, wrapped, 1, 0, TrainingWindow(), False, demonstrations)
+    batches = []
+    learn = trainer.learner.update
+    trainer.learner.update = lambda batch: batches.append(batch) or learn(batch)
+    while trainer.updates < 3:
+        trainer.advance(0.0)
+    for batch in batches:
+        assert len(batch.inputs) == FAST.batch_size
+        assert (batch.inputs[:, 0] == 7).sum() == FAST.batch_size // 2
+        assert batch.returns[batch.inputs[:, 0] == 7].max() == 1
 
 
 def test_learner_error_in_the_thread_reaches_the_caller():
