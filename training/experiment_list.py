@@ -39,6 +39,8 @@ class Budget:
 
 
 COPY = "copy"
+OWN_DATA = "its-own"
+"""In a learner's options: the demonstrations that its base was cloned from."""
 
 
 @dataclass(frozen=True)
@@ -139,12 +141,13 @@ def _learn(module: str, network: str, kind: str, *options: str) -> Recipe:
     def build(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
         base = _base_folder(e, folder, network) / "policy" / "base"
         run, policy = folder / e.name / "run", e.policy(folder)
+        steps = clone_steps(e, folder, budget, network)
         command = (
             module, "--task", e.task, "--base", str(base), "--out", str(policy / kind),
             "--run-dir", str(run), "--steps", str(budget.env_steps), "--randomness",
-            e.randomness, "--seed", str(e.seed), "--ship", "last", *options,
+            e.randomness, "--seed", str(e.seed), "--ship", "last",
+            *(option.replace(OWN_DATA, str(steps[0].output)) for option in options),
         )  # fmt: skip
-        steps = clone_steps(e, folder, budget, network)
         if kind != "base":
             steps.append(_copy_step(base, policy))
         return [*steps, Step(command, run / "metrics.json", run / "latest")]
@@ -233,6 +236,7 @@ ABLATIONS: dict[str, dict[str, str]] = {
     "residual_more_noise": {"--offpolicy.noise": "0.3"},
     "residual_no_success_share": {"--offpolicy.success-fraction": "0"},
     "residual_absolute": {"--relative-features": "False"},
+    "residual_demonstrations": {"--offpolicy.demonstrations": OWN_DATA},
 }
 """One setting of `residual` changed: its scale (Fig. 27) and what makes it fast."""
 

@@ -102,6 +102,15 @@ def test_a_student_learns_from_its_seeds_residual(tmp_path):
     assert scaled[0].output != steps("dp")[0].output
 
 
+def test_a_residual_is_shown_the_demonstrations_of_its_base(tmp_path):
+    collect, clone, _, learn = Experiment("residual_demonstrations", "one_leg").training_steps(
+        tmp_path, Budget()
+    )
+    data = str(collect.output)
+    assert dict(itertools.pairwise(clone.command))["--data"] == data
+    assert f"--offpolicy.demonstrations={data}" in learn.command
+
+
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
     """Two experiments whose commands write what they should, as scripts of ours."""
