@@ -53,7 +53,7 @@ def find_pictures(bag: Bag) -> Recorded:
 
 
 def read_pictures(path: Path, recorded: Recorded, stamps_ns: Sequence[int]) -> dict[str, Pictures]:
-    """Pictures nearest to each step's instant.
+    """Of each step the newest picture that was taken at its instant or before.
 
     Args:
         path: The bag.
@@ -81,11 +81,11 @@ def _read_one(bag: Bag, topic: str, stamps_ns: Sequence[int]) -> Pictures:
         while len(rows) < len(stamps_ns):
             at_ns = stamps_ns[len(rows)]
             latest_ns = stream.latest_ns
-            # once the stream has reached the instant, the nearest picture no longer changes
+            # once the stream has reached the instant, nothing from before it is to come
             if not is_last_chance and (latest_ns is None or latest_ns < at_ns):
                 return
             try:
-                message = stream.sample(at_ns)
+                _, message = stream.newest_at(at_ns)
                 rows.append(decode_picture(message)[1])
             except (StaleStreamError, DataError) as error:
                 text = f"step at {format_time(at_ns)} of the ROS clock: {error}"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from resip_ros.core.chunking import NS_PER_S
 from resip_ros.core.errors import StaleStreamError
 
 HISTORY = 64
+RHYTHM, RHYTHM_MIN = 16, 4
+"""Last intervals that the next value is expected from, and the fewest that tell it."""
 
 
 class StreamBuffer:
@@ -47,21 +50,63 @@ class StreamBuffer:
         Raises:
             StaleStreamError: when there is none within the limit.
         """
+        self._require_any()
         after = bisect_right(self._stamps, time_ns)
         near = [i for i in (after, after - 1) if 0 <= i < len(self._stamps)]
-        if not near:
+        index = min(near, key=lambda i: abs(time_ns - self._stamps[i]))
+        age_ns = abs(time_ns - self._stamps[index])
+        if age_ns > self.max_age_ns:
+            raise self._stale(f"nearest value is {age_ns / NS_PER_S:.3f} s away")
+        return self._values[index]
+
+    def newest_at(self, time_ns: int) -> tuple[int, Any]:
+        """Newest value of ``time_ns`` or before, and its stamp, ns.
+
+        The rule for what is not of the instant itself but was seen there, such as pictures: live
+        and from a recording it gives the same, where ``sample`` may find a later one afterwards.
+
+        Raises:
+            StaleStreamError: when there is none within the limit.
+        """
+        self._require_any()
+        index = bisect_right(self._stamps, time_ns) - 1
+        if index < 0:
+            later_s = (self._stamps[0] - time_ns) / NS_PER_S
+            raise self._stale(f"first value is {later_s:.3f} s after the instant, none before it")
+        age_ns = time_ns - self._stamps[index]
+        if age_ns > self.max_age_ns:
+            raise self._stale(f"newest value is {age_ns / NS_PER_S:.3f} s old")
+        return self._stamps[index], self._values[index]
+
+    def is_settled(self, time_ns: int) -> bool:
+        """Whether what ``newest_at`` gives will not change, as far as can be known.
+
+        A stream comes in the order of its stamps, so one at the instant or later is a proof. Else
+        its rhythm tells: the next value is not due before its shortest recent interval is over.
+        """
+        newest_ns = self.latest_ns
+        if newest_ns is None:
+            return False
+        return newest_ns >= time_ns or newest_ns + self._shortest_ns() > time_ns
+
+    def _shortest_ns(self) -> int:
+        """Shortest of the last intervals, ns; 0 while they are too few to tell."""
+        last = list(self._stamps)[-RHYTHM - 1 :]
+        intervals = [b - a for a, b in itertools.pairwise(last) if b > a]
+        return min(intervals) if len(intervals) >= RHYTHM_MIN else 0
+
+    def _require_any(self) -> None:
+        if not self._stamps:
             raise StaleStreamError(
                 f"{self.name}: nothing received yet; expected a message every "
                 f"{self.max_age_ns / NS_PER_S:.2f} s; check that its publisher runs"
             )
-        index = min(near, key=lambda i: abs(time_ns - self._stamps[i]))
-        age_ns = abs(time_ns - self._stamps[index])
-        if age_ns > self.max_age_ns:
-            raise StaleStreamError(
-                f"{self.name}: nearest value is {age_ns / NS_PER_S:.3f} s away; expected at most "
-                f"{self.max_age_ns / NS_PER_S:.2f} s; check that its publisher runs"
-            )
-        return self._values[index]
+
+    def _stale(self, found: str) -> StaleStreamError:
+        return StaleStreamError(
+            f"{self.name}: {found}; expected at most {self.max_age_ns / NS_PER_S:.2f} s; "
+            "check that its publisher runs"
+        )
 
 
 class AlignedStreams:

@@ -101,10 +101,9 @@ class BasePolicyNode(PolicyNode):
         )
         self._worker = threading.Thread(target=self._infer, daemon=True, name="inference")
         self._worker.start()
-        self._switch = EpisodeSwitch(
-            self, self._start, on_stop=lambda: self.report(waits=self._planner.waits)
-        )
         self._pictures = PictureInput(self, base.images) if base.images else None
+        self._waiting: PlanRequest | None = None
+        self._switch = EpisodeSwitch(self, self._start, self._stop)
         self._input = ObservationInput(
             self,
             self._task,
@@ -135,24 +134,53 @@ class BasePolicyNode(PolicyNode):
         super().close()
 
     def _start(self, _: int) -> None:
+        self._stop_waiting()
         self._planner.start()
         self._reset_seed = int(self.get_parameter("seed").value or 0)
         self.clear_figures()
 
+    def _stop(self) -> None:
+        self._stop_waiting()
+        self.report(waits=self._planner.waits)
+
+    def _stop_waiting(self) -> None:
+        """Pictures of an episode that is over are of no use."""
+        request, self._waiting = self._waiting, None
+        if self._pictures is not None:
+            self._pictures.cancel()
+        if request is not None:
+            self._planner.finish(request, None, time.monotonic())
+
     def _on_step(self, tick: int, observation: Observation) -> None:
         now_s = time.monotonic()
         self._planner.see(tick, now_s)
+        if self._waiting is not None and tick < self._waiting.tick:
+            # the clock was reset; what is waited for will not come
+            self._stop_waiting()
         if not self._switch.is_running:
             return
-        try:
-            pictures = self._pictures and self._pictures.sample(observation.stamp_ns)
-        except StaleStreamError as error:
-            self.get_logger().warning(f"no chunk: {error}", throttle_duration_sec=1.0)
-            return
         request = self._planner.ask(observation.values, now_s)
-        if request is not None:
-            self._jobs.put_nowait(Job(request, self._reset_seed, pictures))
-            self._reset_seed = None
+        if request is None:
+            return
+        if self._pictures is None:
+            self._plan(request, None)
+            return
+        self._waiting = request
+        self._pictures.ask(observation.stamp_ns, self._take_pictures)
+
+    def _take_pictures(self, found: Messages | StaleStreamError) -> None:
+        """Pictures for the request that waits for them, or why there is no chunk."""
+        request, self._waiting = self._waiting, None
+        assert request is not None
+        if isinstance(found, StaleStreamError):
+            self.get_logger().warning(f"no chunk: {found}", throttle_duration_sec=1.0)
+            self._planner.finish(request, None, time.monotonic())
+            return
+        self._plan(request, found)
+
+    def _plan(self, request: PlanRequest, pictures: Messages | None) -> None:
+        self._jobs.put_nowait(Job(request, self._reset_seed, pictures))
+        self._reset_seed = None
 
     def _infer(self) -> None:
         """Inference thread: one chunk a job; policies change only here, between two."""
