@@ -97,7 +97,13 @@ def _add_cameras_parser(commands: Any) -> None:
         description="Listens to cameras that run and prints rate, loss, gaps and age of each. "
         "Start them with `resip up`, or alone: camera --ros-args -p camera.config:=FILE",
     )
-    cameras.add_argument("cameras", nargs="*", default=["front", "wrist"], metavar="CAMERA")
+    cameras.add_argument(
+        "cameras",
+        nargs="*",
+        default=["front", "wrist"],
+        metavar="CAMERA",
+        help="default front wrist",
+    )
     cameras.add_argument("--seconds", type=float, default=10.0, metavar="S", help="default 10")
     cameras.add_argument("--compressed", action="store_true", help="the JPEG topics")
     cameras.add_argument("--sim", action="store_true", help="follow the simulated graph's clock")

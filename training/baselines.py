@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train what ResiP is compared with: other ways to improve a cloned policy by RL in simulation.
 
-python -m training.baselines --method resip_c --task one_leg --minutes 60
-python -m training.baselines --method ppo_c --task one_leg --base runs/mlp_c --minutes 60
-python -m training.baselines --method idql --task one_leg --minutes 60
+    python -m training.baselines --method resip_c --task one_leg --minutes 60
+    python -m training.baselines --method ppo_c --task one_leg --base runs/mlp_c --minutes 60
+    python -m training.baselines --method idql --task one_leg --minutes 60
 
 `resip_c` learns a residual that corrects a whole chunk at once (ResiP §III-D4). `ppo_c` tunes a
 chunked policy that regresses (`training.bc --network mlp_c`), held near the cloned one by a KL

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train a base policy by behaviour cloning.
+r"""Train a base policy by behaviour cloning.
 
-python -m training.bc --data data/one_leg.zarr --task one_leg --network unet --preset small \
+    python -m training.bc --data data/one_leg.zarr --task one_leg --network unet --preset small \
         --out models/one_leg/base
 
 With --observation images it trains a student, which sees pictures (training.render) in place of

@@ -15,10 +15,11 @@ class BcConfig:
     """Command line of `training.bc`."""
 
     data: Path
-    """Demonstrations (zarr) written by training.collect."""
+    """Demonstrations (zarr), of training.collect, convert_bags, render or lerobot."""
     out: Path
     """Bundle to write, for example models/one_leg/base."""
     task: str = "one_leg"
+    """Task of the demonstrations."""
     network: Literal["mlp_s", "mlp_c", "unet", "transformer", "act"] = "unet"
     """MLP of one step or of a chunk, diffusion policy with U-Net or transformer, or ACT."""
     preset: Literal["small", "paper"] = "small"
@@ -39,9 +40,11 @@ class BcConfig:
     """Steps of a plan that are executed before the next one is made; the preset's (8, ResiP) if
     not given. It changes nothing in training: --resume with another one writes the bundle anew."""
     batch: int = 256
+    """Windows per gradient step, over all processes and shards."""
     learning_rate: float | None = None
     """Peak learning rate; the preset's if not given."""
     seed: int = 0
+    """Of weights, batches and noise."""
     threads: int = 2
     """CPU threads for torch."""
     device: str = "cpu"
@@ -52,9 +55,9 @@ class BcConfig:
     eval_every: int = 1000
     """Steps between validations; each one also saves a checkpoint."""
     minutes: float | None = None
-    """Stop after this long, with checkpoint and bundle; --resume goes on."""
+    """Stop after so many minutes, with checkpoint and bundle; --resume goes on."""
     resume: bool = False
-    """Go on from the checkpoint in run_dir."""
+    """Go on from the checkpoint in --run-dir."""
     wandb: str = ""
     """Project of Weights & Biases that gets the curves too (pip install 'resip_ros[wandb]')."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Collect demonstrations of a scripted operator, or successful episodes of a policy.
+r"""Collect demonstrations of a scripted operator, or successful episodes of a policy.
 
     python -m training.collect one_leg --episodes 50 --out data/one_leg.zarr
     python -m training.collect one_leg --policy models/one_leg --episodes 999 --parts 20 \

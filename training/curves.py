@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learning curves of runs of reinforcement learning, side by side in one picture.
+r"""Learning curves of runs of reinforcement learning, side by side in one picture.
 
     python -m training.curves out/residual/one_leg-offpolicy-s0 out/residual/one_leg-ppo-s0 \
         --out curves.png

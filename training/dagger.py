@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DP-DAgger: a chunked student asks a trained policy what to do in the states it comes to.
+r"""DP-DAgger: a chunked student asks a trained policy what to do in the states it comes to.
 
-    python -m training.dagger --task one_leg --student models/one_leg/base --expert models/one_leg
+    python -m training.dagger --task one_leg --student models/one_leg/base \
+        --expert models/one_leg --out models/one_leg_dagger/base
 
 Each round runs episodes in which expert and student take turns chunk by chunk, the student more
 often from round to round; the expert says for every state what it would do; successful episodes

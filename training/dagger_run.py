@@ -60,7 +60,7 @@ class DaggerArgs:
     min_successes: int = 2
     """A round with fewer successful episodes ends the run."""
     randomness: str = "low"
-    """Spread of the initial states."""
+    """Spread of the initial states: low, med or high."""
     num_threads: int = 2
     """CPU threads for physics and for torch."""
     seed: int = 0

@@ -2,7 +2,7 @@
 """The paper's experiments as one list: run them, keep their results, draw the tables.
 
     python -m training.experiments list
-    python -m training.experiments run --only one_leg-low-resip
+    python -m training.experiments run --only one_leg-low-resip-s0
     python -m training.experiments report
 
 An experiment is a method on a task, at a randomness, with a seed: a chain of this package's own

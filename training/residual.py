@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train a residual policy on a frozen base policy, by RL in simulation.
 
-python -m training.residual --task one_leg --minutes 60
-python -m training.residual --task one_leg --minutes 90 --resume
-python -m training.residual --task one_leg --algo ppo --envs 1024 --steps 500000000
+    python -m training.residual --task one_leg --minutes 60
+    python -m training.residual --task one_leg --minutes 90 --resume
+    python -m training.residual --task one_leg --algo ppo --envs 1024 --steps 500000000
 
 Two learners share env, network, bundle and evaluation: `offpolicy` (replay, fast on few cores)
 and `ppo` (the paper's). The bundle is written to --out at every evaluation that earns it and at

@@ -27,13 +27,14 @@ class RunArgs(ABC):
     base: Path | None = None
     """Base bundle; by default models/TASK/base."""
     out: Path | None = None
-    """Bundle to write."""
+    """Bundle to write; by default models/TASK/residual, of a baseline RUN-DIR/bundle."""
     run_dir: Path | None = None
-    """Checkpoints and logs; by default under out/."""
+    """Checkpoints and logs; by default out/residual/TASK-ALGO-sSEED, of a baseline
+    out/baselines/TASK-METHOD-sSEED."""
     steps: int | None = None
-    """Env steps of the whole run, over all envs."""
+    """Env steps of the whole run, over all envs and resumes; this, --minutes or both."""
     minutes: float | None = None
-    """Wall minutes of the whole run, evaluations included."""
+    """Wall minutes of the whole run, over all resumes, evaluations included."""
     resume: bool = False
     """Continue from the newest checkpoint in --run-dir."""
     envs: int = 64
@@ -44,7 +45,7 @@ class RunArgs(ABC):
     num_threads: int | None = None
     """CPU threads of the physics; by default all cores, less one for a parallel learner."""
     randomness: str = "low"
-    """Spread of the initial states."""
+    """Spread of the initial states: low, med or high."""
     episode_steps: int | None = None
     """Training episodes are cut off after this many steps, their value bootstrapped; by default
     the task's limit, which evaluations always use."""

@@ -35,13 +35,17 @@ class AccuracySettings:
     poses: int = 300
     """Random poses."""
     seed: int = 0
+    """Of poses and noise."""
     height: int = 720
+    """Of the picture, pixels."""
     width: int = 1280
+    """Of the picture, pixels."""
     focal: float = 920.0
-    """Pixels; 69 degrees across at 1280, as a RealSense D435."""
+    """Focal length, pixels; 69 degrees across at 1280, as a RealSense D435."""
     near: float = 0.35
-    """Distance of the block, m."""
+    """Smallest distance of the block, m."""
     far: float = 0.7
+    """Largest distance of the block, m."""
     tag: float = 0.0195
     """Edge of the black square, m."""
     faces: int = 2

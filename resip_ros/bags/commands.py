@@ -35,7 +35,11 @@ def add_parsers(commands: Any) -> None:
     record.add_argument("--task", required=True, metavar="TASK", help="for example one_leg")
     record.add_argument("--operator", default="", metavar="NAME", help="who demonstrates")
     record.add_argument(
-        "--pre-roll", type=float, default=2.0, metavar="S", help="seconds kept from before a start"
+        "--pre-roll",
+        type=float,
+        default=2.0,
+        metavar="S",
+        help="seconds kept from before a start (default 2)",
     )
     record.add_argument("--sim", action="store_true", help="the graph's clock is simulated")
     repair = commands.add_parser("repair", help="rescue bags after a crash; originals are kept")
@@ -51,7 +55,7 @@ def add_parsers(commands: Any) -> None:
         "--keep", nargs="+", metavar="NAME", default=[], help="back from the trash"
     )
     review.add_argument(
-        "--success", nargs="+", metavar="yes|no NAME", default=[], help="label episodes"
+        "--success", nargs="+", metavar=("yes|no NAME", "NAME"), default=[], help="label episodes"
     )
     review.add_argument(
         "--plot",

@@ -176,14 +176,33 @@ def make_table(runs: list[SpliceRun]) -> Table:
 def main(args: list[str] | None = None) -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m resip_ros.nodes.faults.splice",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("task", metavar="TASK")
-    parser.add_argument("--slow", type=float, nargs="+", default=[0.0, 0.08, 0.15, 0.25])
-    parser.add_argument("--policy", type=Path, help="policy folder (default models/TASK)")
-    parser.add_argument("--steps", type=int, default=200, help="longest episode, policy steps")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("out/splice"))
+    parser.add_argument(
+        "--slow",
+        type=float,
+        nargs="+",
+        default=[0.0, 0.08, 0.15, 0.25],
+        metavar="S",
+        help="seconds that are added to each inference (default 0 0.08 0.15 0.25)",
+    )
+    parser.add_argument(
+        "--policy", type=Path, metavar="DIR", help="policy folder (default models/TASK)"
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=200,
+        metavar="N",
+        help="longest episode, policy steps (default 200)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="default 0")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/splice"), metavar="DIR", help="default out/splice"
+    )
     given = parser.parse_args(args)
     policy = (given.policy or models_dir() / given.task).resolve()
     graph = SlowGraph(given.task, "sim", str(policy), cameras=False)

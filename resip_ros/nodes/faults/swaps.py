@@ -156,7 +156,13 @@ def main() -> int:
         prog="python -m resip_ros.nodes.faults.swaps", description=__doc__
     )
     parser.add_argument("-n", type=int, default=100, metavar="N", help="exchanges (default 100)")
-    parser.add_argument("--policy", type=Path, default=models_dir() / "one_leg")
+    parser.add_argument(
+        "--policy",
+        type=Path,
+        default=models_dir() / "one_leg",
+        metavar="DIR",
+        help="policy folder (default models/one_leg)",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep the nodes' logs there")
     arguments = parser.parse_args()
     os.environ.setdefault("ROS_DOMAIN_ID", str(DOMAIN))

@@ -74,13 +74,21 @@ def main() -> int:
         description=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all")
+    parser.add_argument(
+        "parts", nargs="*", choices=[[], *PARTS], metavar="PART", help="those above (default: all)"
+    )
     parser.add_argument("-n", type=int, default=10_000, metavar="N", help="default 10000")
     parser.add_argument(
         "--node", default="", metavar="NAME", help="only those whose name begins so"
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--policy", type=Path, default=models_dir() / "one_leg")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="default 0")
+    parser.add_argument(
+        "--policy",
+        type=Path,
+        default=models_dir() / "one_leg",
+        metavar="DIR",
+        help="policy folder that nodes load (default models/one_leg)",
+    )
     arguments = parser.parse_args()
     os.environ.update(ENVIRONMENT, ROS_DOMAIN_ID=str(DOMAIN))
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
