@@ -11,12 +11,13 @@ from resip_ros.core.errors import ConfigError
 from resip_ros.core.observation import POSE_DIM, PROPRIO_DIM, observation_names
 from resip_ros.core.tasks import get_task, goal_poses
 from resip_ros.policy.bundle import load_base
-from resip_ros.policy.runtime import residual_input
+from resip_ros.policy.runtime import BasePolicy, residual_input
 from training.demonstration_replay import (
     ResidualEpisode,
     compute_rewards,
     fill_replay,
     join_batches,
+    plan_open_loop,
     residual_episode,
 )
 from training.env import AssemblyEnv
@@ -65,10 +66,26 @@ def test_every_pair_pays_once(first):
     assert rewards is None if not first else rewards.tolist() == [0, 1, 0, 0, 0, 1]
 
 
+class Ramp:
+    """Plans onwards from what it sees."""
+
+    normalizer, action_steps = None, 3
+
+    def predict_chunk(self, obs, generator):
+        del generator
+        return obs[:, :1, None] + np.arange(5, dtype=np.float32)[:, None] / 10
+
+
+def test_a_chunk_is_executed_open_loop_from_its_first_observation():
+    obs = np.array([[0, 10, 20, 30, 40, 50, 60, 70]], np.float32).T
+    planned = plan_open_loop(Ramp(), obs, torch.Generator())
+    np.testing.assert_allclose(planned[:, 0], [0, 0.1, 0.2, 30, 30.1, 30.2, 60, 60.1], rtol=1e-6)
+
+
 def test_is_what_the_environment_tells_the_learner(tiny_base, near_start):
     """Observations and actions recorded there give its inputs and residuals back."""
-    del near_start
-    base = load_base(tiny_base / "base")
+    tiny = load_base(tiny_base / "base")
+    base = BasePolicy(tiny.card, near_start, tiny.copy_network())
     alpha = 0.1
 
     def build_input(obs, action):
