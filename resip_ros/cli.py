@@ -84,7 +84,12 @@ def build_parser() -> argparse.ArgumentParser:
     teleop_command.add_parser(commands)
     bench_command.add_parser(commands)
     _add_cameras_parser(commands)
-    doctor = commands.add_parser("doctor", help="check this machine and say what to mend")
+    doctor = commands.add_parser(
+        "doctor",
+        help="check this machine and say what to mend",
+        description="Tries what the stack needs (ROS 2 between two processes, pictures, the "
+        "robot's protocol, speed, the shipped policies) and says how to mend what fails.",
+    )
     doctor.add_argument("--robot", metavar="IP", help="also try a real robot's control port")
     doctor.add_argument("--json", action="store_true", help="machine-readable findings")
     return parser

@@ -42,7 +42,12 @@ def add_parsers(commands: Any) -> None:
         help="seconds kept from before a start (default 2)",
     )
     record.add_argument("--sim", action="store_true", help="the graph's clock is simulated")
-    repair = commands.add_parser("repair", help="rescue bags after a crash; originals are kept")
+    repair = commands.add_parser(
+        "repair",
+        help="rescue bags after a crash; originals are kept",
+        description="Writes a new bag of everything that can be read and puts it in the place of "
+        "the original, which is moved to .originals beside it. A whole bag is not touched.",
+    )
     repair.add_argument("bags", type=Path, nargs="+", metavar="BAG", help="a bag's folder")
     review = commands.add_parser(
         "review", help="list recorded episodes; draw, label, drop or bring back some"
