@@ -47,7 +47,7 @@ class ResidualEpisode:
     @property
     def kept(self) -> np.ndarray:
         """(n,) bool: steps that the residual can take."""
-        return (np.abs(self.residuals) <= 1).all(axis=1)
+        return np.asarray((np.abs(self.residuals) <= 1).all(axis=1))
 
 
 def compute_rewards(task: TaskSpec, obs: np.ndarray) -> np.ndarray | None:

@@ -146,12 +146,12 @@ def test_demonstrations_enter_the_replay_and_a_resumed_run_goes_on(
 ):
     more = ("--offpolicy.demonstrations", str(shown))
     places = tmp_path / "a", tmp_path / "b"
-    assert main(command(tiny_base, places[0], "offpolicy", 40, *more)) == 0
+    assert main(command(tiny_base, places[0], "offpolicy", 32, *more)) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "2 of 2 episodes; the residual can take 24 of 24 steps (100%)" in text
     shutil.copytree(*places)
     for place in places:
-        assert main(command(tiny_base, place, "offpolicy", 60, "--resume", *more)) == 0
+        assert main(command(tiny_base, place, "offpolicy", 40, "--resume", *more)) == 0
     base = load_base(tiny_base)
     hashes = [load_residual(place / "residual", base).card.weights_hash for place in places]
     assert hashes[0] == hashes[1]
