@@ -2,7 +2,6 @@
 """What README, docs and help texts tell a user to type, to open and to look up exists."""
 
 import argparse
-import ast
 import functools
 import re
 import runpy
@@ -17,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 HISTORY = ROOT / "docs" / "experiments.md"
 """Its commands are those of their day; only its links are held."""
-PROGRAMS = sorted((ROOT / "training").glob("*.py"))
+SOURCES = [path for top in ("resip_ros", "training") for path in (ROOT / top).rglob("*.py")]
 COMMAND = re.compile(r"(?:python -m )?(training\.\w+|resip_ros\.[\w.]+|resip)(?= [^ ])(.*)")
 
 
@@ -38,6 +37,13 @@ def read_prose(text):
 def read_inline(text):
     """Inline code, which may go over the end of a line."""
     return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", read_prose(text))]
+
+
+def read_examples(source):
+    """Indented commands in the strings of a source file, without what is said beside them."""
+    joined = re.sub(r"\\+\n *", " ", source)
+    found = re.findall(r"^ {2,4}((?:python -m |resip )\w.*)", joined, re.M)
+    return [re.split(r" {3,}", line)[0] for line in found]
 
 
 def find_commands(lines):
@@ -62,9 +68,8 @@ def collect_commands():
         for found in find_commands(read_blocks(text)):
             (whole if is_whole(found) else parts).append(found)
         parts += find_commands(read_inline(text))
-    for program in PROGRAMS:
-        head = ast.get_docstring(ast.parse(program.read_text())) or ""
-        whole += find_commands(head.replace("\\\n", " ").splitlines())
+    for source in SOURCES:
+        whole += find_commands(read_examples(source.read_text()))
     return sorted(set(whole)), parts
 
 

@@ -53,7 +53,11 @@ def describe_graph(task: str) -> LaunchDescription:
         ("autostart", "true", "false: a lifecycle manager configures and activates the nodes"),
         ("shadow", "false", "true: run the policies, never move the arm"),
         ("cameras", "true", "false: draw no pictures of the simulated bench"),
-        ("camera_config", "", "YAML file of real cameras; empty: the simulated bench's"),
+        (
+            "camera_config",
+            "",
+            "YAML file of cameras, or its name in config/; empty: simulated ones",
+        ),
         ("tag_config", "", "YAML file of tags on the parts; empty: another tracker's poses"),
         ("record", "", "folder for one bag an episode; empty: record nothing"),
         ("log_level", "info", "debug, info, warn, error or fatal"),
