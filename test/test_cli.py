@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import io
 
+import mujoco  # noqa: F401 (its first import starts a process, which a test here forbids)
 import pytest
 
 from resip_ros import cli
