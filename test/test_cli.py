@@ -34,7 +34,9 @@ def test_a_task_with_two_arms_is_told_what_goes(capsys, arguments):
 
 
 def test_a_task_without_a_policy_is_told_which_have_one(capsys):
-    assert "tasks that come with one: mug_rack, one_leg, peg_in_hole." in fail(capsys, "up", "lamp")
+    assert "tasks that come with one: mug_rack, one_leg, peg_in_hole." in fail(
+        capsys, "up", "lamp"
+    )
 
 
 def test_a_real_bench_wants_a_person(capsys):
