@@ -61,7 +61,6 @@ ROS_WHEELS = [
     "ros-sensor-msgs>=5.5,<6",
     "ros-std-srvs>=5.5,<6",
     "ros-trajectory-msgs>=5.5,<6",
-    "ros-visualization-msgs>=5.5,<6",
 ]
 # a SpaceMouse; needs the system's libhidapi
 TELEOP = ["pyspacemouse>=2.1,<3"]

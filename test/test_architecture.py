@@ -36,7 +36,6 @@ ROS = {
     "std_msgs",
     "std_srvs",
     "trajectory_msgs",
-    "visualization_msgs",
 }
 ROBOT_CLIENT = {"franky"}
 
