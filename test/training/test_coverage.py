@@ -30,8 +30,9 @@ def test_the_cube_decides_not_the_distance():
 
 def test_each_arm_is_covered_by_itself():
     here, there = [0.4, 0.0, 0.1], [0.8, 0.0, 0.1]
-    first, second = np.array([[here, there]]), np.array([[there, there]])
-    assert find_covered(first, second).tolist() == [[False, True]]
+    first = np.array([[here, there]])
+    assert find_covered(first, first).tolist() == [[True, True]]
+    assert find_covered(first, np.array([[there, here]])).tolist() == [[False, False]]
     action = np.arange(20.0)[None]
     np.testing.assert_array_equal(commanded_positions(action), [[[0, 1, 2], [10, 11, 12]]])
 
@@ -77,5 +78,5 @@ def test_a_broken_first_dataset_is_refused(tmp_path, capsys):
     folder = tmp_path / "x.zarr"
     folder.mkdir()
     (folder / "zarr.json").write_text(json.dumps({"node_type": "group", "zarr_format": 3}))
-    assert main([str(folder), str(folder)]) == 1
+    assert main([str(folder), str(folder), "--out", str(tmp_path / "a.png")]) == 1
     assert "is no dataset of training.collect" in capsys.readouterr().err
