@@ -24,7 +24,7 @@ from training.rl_command import run_command
 
 def main(argv: list[str] | None = None) -> int:
     """Command line entry."""
-    return run_command(BaselineArgs, build_method, argv, __doc__)
+    return run_command(BaselineArgs, build_method, argv, "training.baselines", __doc__)
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ def main() -> int:
     """Entry point; a wrong input ends with one message, not a traceback."""
 
     def work() -> None:
-        metrics = train(tyro.cli(BcConfig, description=__doc__))
+        metrics = train(tyro.cli(BcConfig, description=__doc__, prog="python -m training.bc"))
         if metrics:
             print(json.dumps(metrics, indent=2))
 

@@ -141,4 +141,9 @@ def main(
 
 
 if __name__ == "__main__":
-    sys.exit(run_program("training.bench", lambda: sys.exit(tyro.cli(main, description=__doc__))))
+    sys.exit(
+        run_program(
+            "training.bench",
+            lambda: sys.exit(tyro.cli(main, description=__doc__, prog="python -m training.bench")),
+        )
+    )

@@ -125,7 +125,10 @@ def check(settings: CheckSettings) -> dict[str, Any]:
 def main() -> int:
     """Command-line entry."""
     return run_program(
-        "training.check_states", lambda: check(tyro.cli(CheckSettings, description=__doc__))
+        "training.check_states",
+        lambda: check(
+            tyro.cli(CheckSettings, description=__doc__, prog="python -m training.check_states")
+        ),
     )
 
 

@@ -276,7 +276,9 @@ def main() -> int:
     """Command-line entry."""
     return run_program(
         "training.collect",
-        lambda: run(tyro.cli(CollectSettings, description=__doc__)),
+        lambda: run(
+            tyro.cli(CollectSettings, description=__doc__, prog="python -m training.collect")
+        ),
         "interrupted; parts that are whole are kept for --resume",
     )
 

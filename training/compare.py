@@ -116,7 +116,10 @@ def run(settings: CompareSettings) -> dict[str, Any]:
 def main() -> int:
     """Command-line entry."""
     return run_program(
-        "training.compare", lambda: run(tyro.cli(CompareSettings, description=__doc__))
+        "training.compare",
+        lambda: run(
+            tyro.cli(CompareSettings, description=__doc__, prog="python -m training.compare")
+        ),
     )
 
 

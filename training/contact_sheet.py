@@ -120,7 +120,9 @@ def main() -> int:
     """Command-line entry."""
     return run_program(
         "training.contact_sheet",
-        lambda: run(tyro.cli(SheetSettings, description=__doc__)),
+        lambda: run(
+            tyro.cli(SheetSettings, description=__doc__, prog="python -m training.contact_sheet")
+        ),
         "interrupted; nothing was written",
     )
 

@@ -230,7 +230,13 @@ def main() -> int:
     """Command-line entry."""
     return run_program(
         "training.convert_bags",
-        lambda: sys.exit(run(tyro.cli(ConvertSettings, description=__doc__))),
+        lambda: sys.exit(
+            run(
+                tyro.cli(
+                    ConvertSettings, description=__doc__, prog="python -m training.convert_bags"
+                )
+            )
+        ),
         "interrupted; nothing was written",
     )
 

@@ -153,7 +153,14 @@ def main(argv: list[str] | None = None) -> int:
     """Command line entry."""
     return run_program(
         "training.coverage",
-        lambda: run(tyro.cli(CoverageSettings, args=argv, description=__doc__)),
+        lambda: run(
+            tyro.cli(
+                CoverageSettings,
+                args=argv,
+                description=__doc__,
+                prog="python -m training.coverage",
+            )
+        ),
     )
 
 

@@ -20,10 +20,10 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from resip_ros.core.errors import DataError, ResipError
+from resip_ros.core.errors import DataError
+from training.figure_file import check_png, write_png
 from training.program import run_program
 
 SMOOTHED_STEPS = 20_000
@@ -112,10 +112,9 @@ def draw(runs: list[Run], out: Path) -> None:
     """Write the picture.
 
     Raises:
-        ResipError: when the file cannot be written.
+        ConfigError: when the file cannot be written.
     """
     figure = Figure(figsize=(10.5, 4.0), dpi=110, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     by_steps, by_time = figure.subplots(1, 2, sharey=True)
     for index, run in enumerate(runs):
         color = _COLORS[index % len(_COLORS)]
@@ -135,11 +134,7 @@ def draw(runs: list[Run], out: Path) -> None:
     _name(by_steps, "thousand env steps", "success, %")
     _name(by_time, "minutes of training", "")
     by_steps.legend(fontsize=8, loc="lower right")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        canvas.print_png(str(out))
-    except OSError as error:
-        raise ResipError(f"--out {out} cannot be written: {error}") from error
+    write_png(figure, out)
 
 
 def _name(ax: Axes, x: str, y: str) -> None:
@@ -152,6 +147,7 @@ def _name(ax: Axes, x: str, y: str) -> None:
 
 def run(settings: CurvesSettings) -> None:
     """Read all runs, then draw."""
+    check_png(settings.out)
     draw([read_run(folder) for folder in settings.runs], settings.out)
     print(f"wrote {settings.out}")
 
@@ -160,7 +156,11 @@ def main(argv: list[str] | None = None) -> int:
     """Command line entry."""
     return run_program(
         "training.curves",
-        lambda: run(tyro.cli(CurvesSettings, args=argv, description=__doc__)),
+        lambda: run(
+            tyro.cli(
+                CurvesSettings, args=argv, description=__doc__, prog="python -m training.curves"
+            )
+        ),
         "interrupted",
     )
 

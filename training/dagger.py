@@ -39,7 +39,9 @@ def main(argv: list[str] | None = None) -> int:
     """Command line entry."""
     return run_program(
         "training.dagger",
-        lambda: run(tyro.cli(DaggerArgs, args=argv, description=__doc__)),
+        lambda: run(
+            tyro.cli(DaggerArgs, args=argv, description=__doc__, prog="python -m training.dagger")
+        ),
         "interrupted: the last complete round is kept, --resume",
     )
 

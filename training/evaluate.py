@@ -254,7 +254,9 @@ def main() -> int:
     """Command-line entry."""
     return run_program(
         "training.evaluate",
-        lambda: run(tyro.cli(EvaluateSettings, description=__doc__)),
+        lambda: run(
+            tyro.cli(EvaluateSettings, description=__doc__, prog="python -m training.evaluate")
+        ),
         "interrupted; nothing was written",
     )
 

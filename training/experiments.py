@@ -177,7 +177,11 @@ def main(argv: list[str] | None = None) -> int:
     """Command line entry."""
     return run_program(
         "training.experiments",
-        lambda: run(tyro.cli(Settings, args=argv, description=__doc__)),
+        lambda: run(
+            tyro.cli(
+                Settings, args=argv, description=__doc__, prog="python -m training.experiments"
+            )
+        ),
         "interrupted: run it again to go on where it was",
     )
 

@@ -232,7 +232,7 @@ def summarise(description: dict[str, Any], out: Path) -> str:
 
 def main() -> int:
     """Command-line entry."""
-    settings = tyro.cli(ImportSettings, description=__doc__)
+    settings = tyro.cli(ImportSettings, description=__doc__, prog="python -m training.import_scan")
     return run_program(
         "training.import_scan",
         lambda: print(summarise(run(settings), settings.out)),

@@ -128,7 +128,10 @@ def run(settings: SheetSettings) -> None:
 def main() -> int:
     """Command-line entry."""
     return run_program(
-        "training.picture_sheets", lambda: run(tyro.cli(SheetSettings, description=__doc__))
+        "training.picture_sheets",
+        lambda: run(
+            tyro.cli(SheetSettings, description=__doc__, prog="python -m training.picture_sheets")
+        ),
     )
 
 

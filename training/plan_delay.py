@@ -165,7 +165,10 @@ def run(settings: PlanDelaySettings) -> dict[str, Any]:
 def main() -> int:
     """Command-line entry."""
     return run_program(
-        "training.plan_delay", lambda: run(tyro.cli(PlanDelaySettings, description=__doc__))
+        "training.plan_delay",
+        lambda: run(
+            tyro.cli(PlanDelaySettings, description=__doc__, prog="python -m training.plan_delay")
+        ),
     )
 
 

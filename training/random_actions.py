@@ -323,7 +323,9 @@ def main() -> int:
     """Command-line entry."""
     return run_program(
         "training.random_actions",
-        lambda: run(tyro.cli(RandomSettings, description=__doc__)),
+        lambda: run(
+            tyro.cli(RandomSettings, description=__doc__, prog="python -m training.random_actions")
+        ),
         "interrupted; nothing was written",
     )
 

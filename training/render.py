@@ -325,7 +325,9 @@ def main() -> int:
     """Command-line entry."""
     return run_program(
         "training.render",
-        lambda: run(tyro.cli(RenderSettings, description=__doc__)),
+        lambda: run(
+            tyro.cli(RenderSettings, description=__doc__, prog="python -m training.render")
+        ),
         "interrupted; --resume goes on",
     )
 

@@ -23,7 +23,7 @@ from training.rl_command import run_command
 
 def main(argv: list[str] | None = None) -> int:
     """Command line entry."""
-    return run_command(Args, ResidualMethod, argv, __doc__)
+    return run_command(Args, ResidualMethod, argv, "training.residual", __doc__)
 
 
 if __name__ == "__main__":

@@ -269,7 +269,14 @@ def main(argv: list[str] | None = None) -> int:
     """Command line entry."""
     return run_program(
         "training.residual_plot",
-        lambda: run(tyro.cli(ResidualPlotSettings, args=argv, description=__doc__)),
+        lambda: run(
+            tyro.cli(
+                ResidualPlotSettings,
+                args=argv,
+                description=__doc__,
+                prog="python -m training.residual_plot",
+            )
+        ),
     )
 
 

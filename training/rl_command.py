@@ -74,6 +74,7 @@ def run_command(
     args_type: type[A],
     build_method: Callable[[A, Console], Method],
     argv: list[str] | None,
+    name: str,
     description: str | None,
 ) -> int:
     """Train as the command line says.
@@ -82,13 +83,15 @@ def run_command(
         args_type: Its fields are the options.
         build_method: What is learned.
         argv: Command line; that of the process by default.
+        name: Module of the command.
         description: Shown by --help.
 
     Returns:
         The exit code.
     """
     try:
-        return _run(tyro.cli(args_type, args=argv, description=description), build_method)
+        args = tyro.cli(args_type, args=argv, description=description, prog=f"python -m {name}")
+        return _run(args, build_method)
     except ResipError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -234,7 +234,10 @@ def run(settings: SettleSettings) -> str:
 def main() -> int:
     """Command-line entry."""
     return run_program(
-        "training.settle", lambda: print(run(tyro.cli(SettleSettings, description=__doc__)))
+        "training.settle",
+        lambda: print(
+            run(tyro.cli(SettleSettings, description=__doc__, prog="python -m training.settle"))
+        ),
     )
 
 

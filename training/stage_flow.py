@@ -186,7 +186,11 @@ def main(argv: list[str] | None = None) -> int:
     """Command line entry."""
     return run_program(
         "training.stage_flow",
-        lambda: run(tyro.cli(FlowSettings, args=argv, description=__doc__)),
+        lambda: run(
+            tyro.cli(
+                FlowSettings, args=argv, description=__doc__, prog="python -m training.stage_flow"
+            )
+        ),
     )
 
 

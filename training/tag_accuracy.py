@@ -169,7 +169,16 @@ def main() -> int:
     return run_program(
         "training.tag_accuracy",
         lambda: print(
-            json.dumps(measure(tyro.cli(AccuracySettings, description=__doc__)), indent=1)
+            json.dumps(
+                measure(
+                    tyro.cli(
+                        AccuracySettings,
+                        description=__doc__,
+                        prog="python -m training.tag_accuracy",
+                    )
+                ),
+                indent=1,
+            )
         ),
     )
 

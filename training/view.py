@@ -218,7 +218,10 @@ def run(settings: ViewSettings) -> None:
 
 def main() -> int:
     """Command-line entry."""
-    return run_program("training.view", lambda: run(tyro.cli(ViewSettings, description=__doc__)))
+    return run_program(
+        "training.view",
+        lambda: run(tyro.cli(ViewSettings, description=__doc__, prog="python -m training.view")),
+    )
 
 
 if __name__ == "__main__":

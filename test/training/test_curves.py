@@ -78,4 +78,4 @@ def test_broken_runs_are_named_with_what_is_wrong(folder, tmp_path, capsys):
     assert not (tmp_path / "x.png").exists()
     history.write_text(whole)
     assert main([str(folder), "--out", str(history / "x.png")]) == 1
-    assert "cannot be written" in capsys.readouterr().err
+    assert "choose another --out" in capsys.readouterr().err
