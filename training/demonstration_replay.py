@@ -76,9 +76,7 @@ def compute_rewards(task: TaskSpec, obs: np.ndarray) -> np.ndarray | None:
         axis=1,
     )
     nearly = len(STAGES) * (len(task.pairs) - 1) + 1
-    with np.errstate(divide="ignore"):  # a pair may have no depth
-        stage = reached_stage(task, obs[-1])
-    if not joined[1:].all(axis=1).any() and stage < nearly:
+    if not joined[1:].all(axis=1).any() and reached_stage(task, obs[-1]) < nearly:
         return None
     after = np.concatenate([joined[1:], np.ones((1, len(task.pairs)), bool)])
     steps = after.argmax(axis=0)

@@ -13,9 +13,8 @@ from resip_ros.core.tasks import TaskSpec, pair_assembled
 STAGES = ("grasp", "insert", "advance", "complete")
 """Stages of a pair in order; an episode that failed failed in one of them."""
 _LIFTED_M = 0.05
-_INSERTED = 0.2
-"""Share of the pair's depth."""
-_ADVANCED = 0.48
+_INSERTED, _ADVANCED = 0.2, 0.48
+"""Shares of the pair's depth; a pair of no depth is both once its tip is level with the goal."""
 _ALIGNED = 0.85
 _CAPTURE_M = 0.004
 
@@ -43,11 +42,11 @@ def reached_stage(task: TaskSpec, obs: Array) -> NDArray[np.int64]:
     for pair in task.pairs:
         pos, rot = body_pose(task, obs, pair.child)
         tip, turned = pose_in_goal(task, pair, obs)
-        off, depth = np.linalg.norm(tip[..., :2], axis=-1), -tip[..., 2] / pair.depth
+        off, depth = np.linalg.norm(tip[..., :2], axis=-1), -tip[..., 2]
         inside = (off < _CAPTURE_M) & (turned[..., 2, 2] > _ALIGNED)
         steps = np.where(pos[..., 2] > _LIFTED_M, 1, 0)
-        steps = np.where(inside & (depth > _INSERTED), 2, steps)
-        steps = np.where(inside & (depth > _ADVANCED), 3, steps)
+        steps = np.where(inside & (depth > _INSERTED * pair.depth), 2, steps)
+        steps = np.where(inside & (depth > _ADVANCED * pair.depth), 3, steps)
         done = pair_assembled(pair, *body_pose(task, obs, pair.parent), pos, rot)
         passed += np.where(so_far, np.where(done, len(STAGES), steps), 0)
         so_far &= done
