@@ -230,6 +230,7 @@ ABLATIONS: dict[str, dict[str, str]] = {
     "residual_alpha_0.01": {"--alpha": "0.01"},
     "residual_alpha_0.1": {"--alpha": "0.1"},
     "residual_alpha_0.2": {"--alpha": "0.2"},
+    "residual_not_cautious": {"--offpolicy.pessimism": "0"},
     "residual_one_step": {"--offpolicy.n-step": "1"},
     "residual_two_critics": {"--offpolicy.critics": "2"},
     "residual_few_updates": {"--offpolicy.update-ratio": "0.03"},

@@ -42,7 +42,10 @@ class OffPolicyConfig:
     critics: int = 4
     """Size of the ensemble."""
     target_critics: int = 2
-    """Critics drawn at random for each target (their minimum) and each actor update (mean)."""
+    """Critics drawn at random for each target, which takes their minimum."""
+    pessimism: float = 1.0
+    """Standard deviations of the critics' values that the actor takes off their mean, at least
+    0: it keeps away from what the critics do not agree on."""
     hidden: int = 256
     """Width of the two hidden layers of every critic and of the actor."""
     critic_lr: float = 5e-4
@@ -92,6 +95,8 @@ class OffPolicyConfig:
                 f"target_critics must lie in 1..critics ({self.critics}), "
                 f"got {self.target_critics}"
             )
+        if self.pessimism < 0:
+            raise ConfigError(f"pessimism must be at least 0, got {self.pessimism}")
         if not 0 <= self.success_fraction < 1:
             raise ConfigError(f"success_fraction must lie in [0, 1), got {self.success_fraction}")
 
@@ -151,6 +156,17 @@ def compute_td_target(
         target_max: Upper clip of the bootstrap.
     """
     return returns + discounts * next_values.amin(dim=0).clamp(target_min, target_max)
+
+
+def cautious_value(values: Tensor, pessimism: float) -> Tensor:
+    """(B,) what the actor maximises of the critics' values (E, B): low where they disagree.
+
+    An actor that maximises their mean goes where one of them errs upwards: training then falls
+    below the base before it rises (docs/experiments.md, 17).
+    """
+    if len(values) == 1:
+        return values[0]
+    return values.mean(dim=0) - pessimism * values.std(dim=0)
 
 
 @torch.no_grad()
@@ -289,7 +305,7 @@ class OffPolicyLearner:
     def _update_actor(self, inputs: Tensor) -> None:
         c = self.config
         actions = torch.tanh(self.actor(inputs))
-        value = self.critic(inputs, actions, self._drawn_critics(), frozen=True).mean()
+        value = cautious_value(self.critic(inputs, actions, frozen=True), c.pessimism).mean()
         loss = c.action_penalty * actions.square().mean() - value
         self.actor_optimiser.zero_grad()
         loss.backward()

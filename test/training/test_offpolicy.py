@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from training.offpolicy import (
     CriticEnsemble,
     OffPolicyConfig,
     OffPolicyLearner,
+    cautious_value,
     compute_td_target,
     exploration_std,
 )
@@ -69,6 +71,30 @@ def test_frozen_critic_passes_gradients_to_actions_only():
     assert actions.grad is not None
     assert actions.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in critic.parameters())
+
+
+def test_the_actor_is_promised_less_where_critics_disagree():
+    agreed, disputed = [0.5, 0.5, 0.5], [0.1, 0.6, 1.1]
+    values = torch.tensor([agreed, disputed]).T
+    assert cautious_value(values, 0.0).tolist() == pytest.approx([0.5, 0.6])
+    assert cautious_value(values, 1.0).tolist() == pytest.approx([0.5, 0.1])
+    assert cautious_value(values[:1], 1.0).tolist() == pytest.approx([0.5, 0.1]), "one critic"
+
+
+def test_a_cautious_actor_stays_where_critics_agree():
+    """Critics that agree at 0 and dispute the rest pull an actor that trusts them away from it."""
+
+    def trained(pessimism):
+        config = replace(SMALL, pessimism=pessimism, action_penalty=0.0, actor_warmup=0)
+        learner = OffPolicyLearner(config, 1, 1, seed=0)
+        slopes = torch.tensor([2.0, 1.0, 0.0, -1.0])[:, None]
+        learner.critic.forward = lambda i, a, which=None, frozen=False: slopes * a[:, 0]
+        for _ in range(300):
+            learner._update_actor(torch.ones(8, 1))
+        return float(learner.actor(torch.ones(1, 1)).tanh().detach())
+
+    assert trained(0.0) > 0.9
+    assert abs(trained(1.0)) < 0.1
 
 
 def test_exploration_spreads_from_greedy_to_twice_the_mean():
@@ -156,5 +182,7 @@ def test_acting_sees_the_actor_only_when_published():
 def test_refuses_impossible_settings():
     with pytest.raises(ConfigError, match="target_critics"):
         OffPolicyConfig(critics=2, target_critics=3)
+    with pytest.raises(ConfigError, match="pessimism must be at least 0"):
+        OffPolicyConfig(pessimism=-1.0)
     with pytest.raises(ConfigError, match="gamma"):
         OffPolicyConfig(gamma=1.0)
