@@ -22,8 +22,9 @@ from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.tasks import TASKS
 from resip_ros.sim.render import Picture, Renderer
 from training.env import AssemblyEnv
+from training.figure_file import make_folder
 from training.program import run_program
-from training.view import ASSEMBLED, DemonstratorActor, Episode, make_folder, run_episode
+from training.view import ASSEMBLED, DemonstratorActor, Episode, run_episode
 
 _ATTEMPTS = 10
 _COLUMNS = 2

@@ -22,7 +22,7 @@ import tyro
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resip_ros.core.errors import DataError
+from resip_ros.core.errors import ConfigError, DataError
 from training.figure_file import check_png, write_png
 from training.program import run_program
 
@@ -44,7 +44,7 @@ class CurvesSettings:
     def __post_init__(self) -> None:
         """Check what would fail late."""
         if not self.runs:
-            raise DataError("no run given; pass at least one --run-dir of training.residual")
+            raise ConfigError("no run given; pass at least one --run-dir of training.residual")
 
 
 @dataclass(frozen=True)

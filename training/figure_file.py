@@ -20,6 +20,20 @@ _COLORS = 64
 """Of a file, which is enough for drawings and makes them small."""
 
 
+def make_folder(out: Path) -> None:
+    """Makes the folder of a file that is to be written.
+
+    Raises:
+        ConfigError: if it cannot be made.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot make {out.parent}: {error.strerror}; choose another --out"
+        ) from error
+
+
 def check_png(out: Path) -> None:
     """Refuse a picture that could not be written, before anything is computed for it.
 
@@ -28,12 +42,7 @@ def check_png(out: Path) -> None:
     """
     if out.suffix != ".png" or out.is_dir():
         raise ConfigError(f"--out: got {out}, expected a file that ends in .png")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot make {out.parent}: {error.strerror}; choose another --out"
-        ) from error
+    make_folder(out)
 
 
 def write_png(figure: Figure, out: Path) -> None:

@@ -33,6 +33,7 @@ from resip_ros.sim.task_scene import get_randomness
 from resip_ros.sim.video import VideoWriter
 from training.demonstrators.registry import make_demonstrator
 from training.env import AssemblyEnv
+from training.figure_file import make_folder
 from training.program import run_program
 from training.window import find_viewer, play
 
@@ -145,20 +146,6 @@ def run_episode(actor: Actor, env: AssemblyEnv, seed: int) -> Episode:
             outcome = "gave up"
             break
     return Episode(np.array(base), np.array(net), np.array(qpos), start.mocap_pos[0], outcome)
-
-
-def make_folder(out: Path) -> None:
-    """Makes the folder of a file that is to be written.
-
-    Raises:
-        ConfigError: if it cannot be made.
-    """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot make {out.parent}: {error.strerror}; choose another --out"
-        ) from error
 
 
 def write_video(episode: Episode, task: str, rate_hz: float, title: str, out: Path) -> None:

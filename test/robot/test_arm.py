@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -213,8 +214,10 @@ def test_stop_gives_control_back_and_can_start_again(arm: FrankaArm) -> None:
     assert arm.phase is Phase.HOLDING
 
 
-def test_lost_connection_is_a_network_fault_and_reconnects(new_address: object) -> None:
-    address = new_address()  # type: ignore[operator]
+def test_lost_connection_is_a_network_fault_and_reconnects(
+    new_address: Callable[[], str],
+) -> None:
+    address = new_address()
     world = SimulatedWorld("one_leg", addresses=[address])
     world.start()
     arm = FrankaArm(world.config, address)
