@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -105,21 +106,17 @@ def prepare_images(
         (B, 3, S, S) float32 in [0, 1].
     """
     if camera.startswith(SQUASHED):
-        cut = np.ascontiguousarray(pictures)
-    elif corners is None:
-        top, left = (IMAGE_HEIGHT - CROP) // 2, (IMAGE_WIDTH - CROP) // 2
-        cut = np.ascontiguousarray(pictures[:, top : top + CROP, left : left + CROP])
+        cut = list(pictures)
     else:
-        cut = np.stack(
-            [
-                picture[top : top + CROP, left : left + CROP]
-                for picture, (top, left) in zip(pictures, corners, strict=True)
-            ]
-        )
-    image = torch.from_numpy(cut).permute(0, 3, 1, 2).float() / 255.0
-    if image.shape[-2:] != (size, size):
-        image = functional.interpolate(image, (size, size), mode="area")
-    return image
+        if corners is None:
+            middle = (IMAGE_HEIGHT - CROP) // 2, (IMAGE_WIDTH - CROP) // 2
+            corners = np.tile(middle, (len(pictures), 1))
+        cut = [
+            picture[top : top + CROP, left : left + CROP]
+            for picture, (top, left) in zip(pictures, corners, strict=True)
+        ]
+    shrunk = [cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA) for picture in cut]
+    return torch.from_numpy(np.stack(shrunk)).permute(0, 3, 1, 2).contiguous().float() / 255.0
 
 
 class CameraEncoder(nn.Module):

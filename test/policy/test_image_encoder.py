@@ -32,8 +32,9 @@ def test_front_is_cropped_in_the_middle_or_where_told():
     moved = prepare_images("front", gradient(), 224, np.array([[16, 76]]))
     assert (255 * moved[0, :2, 0, 0]).round().tolist() == [16, 38]
     # twice as small: the mean of 2 x 2 pixels
-    half = prepare_images("front", gradient(), 112)
-    torch.testing.assert_close(half[0, 0, 0, 0] * 255, torch.tensor(8.5))
+    stripes = (gradient() % 2) * np.array([200, 0, 0], dtype=np.uint8)
+    half = prepare_images("front", stripes, 112)
+    torch.testing.assert_close(half[0, 0] * 255, torch.full((112, 112), 100.0))
 
 
 def test_wrist_is_squashed_whole():
