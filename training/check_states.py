@@ -29,7 +29,7 @@ from resip_ros.core.tasks import get_task
 from resip_ros.sim.arm import find_arms
 from resip_ros.sim.initial_states import InitialState, sample_initial_state
 from resip_ros.sim.scene import build_scene
-from training.program import run_program
+from training.program import run_with_settings
 
 MAX_OVERLAP_M = 1e-4
 """Contacts at rest sink in by some micrometres; this is overlap."""
@@ -124,12 +124,7 @@ def check(settings: CheckSettings) -> dict[str, Any]:
 
 def main() -> int:
     """Command-line entry."""
-    return run_program(
-        "training.check_states",
-        lambda: check(
-            tyro.cli(CheckSettings, description=__doc__, prog="python -m training.check_states")
-        ),
-    )
+    return run_with_settings("training.check_states", CheckSettings, check, __doc__)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from training.collect_parts import Part, PartStore, join_parts, run_parts
 from training.dataset import write_demonstrations
 from training.demonstrators.registry import Demonstrator, make_demonstrator
 from training.env import AssemblyEnv
-from training.program import run_program
+from training.program import run_with_settings
 from training.real_standin import standin_engine
 from training.rollout import PolicyRollout
 
@@ -274,12 +274,12 @@ def make_crew(settings: CollectSettings, part: int = 0) -> Crew:
 
 def main() -> int:
     """Command-line entry."""
-    return run_program(
+    return run_with_settings(
         "training.collect",
-        lambda: run(
-            tyro.cli(CollectSettings, description=__doc__, prog="python -m training.collect")
-        ),
-        "interrupted; parts that are whole are kept for --resume",
+        CollectSettings,
+        run,
+        __doc__,
+        interrupted="interrupted; parts that are whole are kept for --resume",
     )
 
 

@@ -22,7 +22,7 @@ import tyro
 
 from resip_ros.core.errors import ConfigError, DataError
 from resip_ros.core.results import write_json_atomically
-from training.program import run_program
+from training.program import run_with_settings
 
 SAME = ("task", "n", "seed", "randomness", "perturb")
 """What must be equal for episodes to be comparable one by one."""
@@ -115,12 +115,7 @@ def run(settings: CompareSettings) -> dict[str, Any]:
 
 def main() -> int:
     """Command-line entry."""
-    return run_program(
-        "training.compare",
-        lambda: run(
-            tyro.cli(CompareSettings, description=__doc__, prog="python -m training.compare")
-        ),
-    )
+    return run_with_settings("training.compare", CompareSettings, run, __doc__)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -23,7 +22,7 @@ from resip_ros.core.tasks import TASKS
 from resip_ros.sim.render import Picture, Renderer
 from training.env import AssemblyEnv
 from training.figure_file import make_folder
-from training.program import run_program
+from training.program import run_with_settings
 from training.view import ASSEMBLED, DemonstratorActor, Episode, run_episode
 
 _ATTEMPTS = 10
@@ -119,12 +118,12 @@ def run(settings: SheetSettings) -> None:
 
 def main() -> int:
     """Command-line entry."""
-    return run_program(
+    return run_with_settings(
         "training.contact_sheet",
-        lambda: run(
-            tyro.cli(SheetSettings, description=__doc__, prog="python -m training.contact_sheet")
-        ),
-        "interrupted; nothing was written",
+        SheetSettings,
+        run,
+        __doc__,
+        interrupted="interrupted; nothing was written",
     )
 
 

@@ -29,7 +29,7 @@ from resip_ros.core.tasks import TaskSpec, get_task
 from training.bag_pictures import PictureStore, Recorded, find_pictures, read_pictures
 from training.bag_steps import Steps, read_steps
 from training.dataset import build_demonstrations, new_folder, write_demonstrations
-from training.program import run_program
+from training.program import run_with_settings
 from training.provenance import describe_command, describe_commit
 
 SOURCE = "bags"
@@ -228,16 +228,12 @@ def _report(settings: ConvertSettings, found: Conversion) -> int:
 
 def main() -> int:
     """Command-line entry."""
-    return run_program(
+    return run_with_settings(
         "training.convert_bags",
-        lambda: sys.exit(
-            run(
-                tyro.cli(
-                    ConvertSettings, description=__doc__, prog="python -m training.convert_bags"
-                )
-            )
-        ),
-        "interrupted; nothing was written",
+        ConvertSettings,
+        lambda settings: sys.exit(run(settings)),
+        __doc__,
+        interrupted="interrupted; nothing was written",
     )
 
 

@@ -29,7 +29,7 @@ from resip_ros.core.action import ACTION_DIM
 from resip_ros.core.geometry import Array
 from training.dataset import Demonstrations, read_demonstrations
 from training.figure_file import FIRST_COLOR, SECOND_COLOR, check_png, write_png
-from training.program import run_program
+from training.program import run_with_settings
 from training.render import read_task
 
 CUBE_M = 0.01
@@ -151,17 +151,7 @@ def run(settings: CoverageSettings) -> float:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line entry."""
-    return run_program(
-        "training.coverage",
-        lambda: run(
-            tyro.cli(
-                CoverageSettings,
-                args=argv,
-                description=__doc__,
-                prog="python -m training.coverage",
-            )
-        ),
-    )
+    return run_with_settings("training.coverage", CoverageSettings, run, __doc__, argv)
 
 
 if __name__ == "__main__":

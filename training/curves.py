@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from resip_ros.core.errors import ConfigError, DataError
 from training.figure_file import check_png, write_png
-from training.program import run_program
+from training.program import run_with_settings
 
 SMOOTHED_STEPS = 20_000
 """Width, in env steps, of the running mean of training success."""
@@ -154,15 +154,7 @@ def run(settings: CurvesSettings) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line entry."""
-    return run_program(
-        "training.curves",
-        lambda: run(
-            tyro.cli(
-                CurvesSettings, args=argv, description=__doc__, prog="python -m training.curves"
-            )
-        ),
-        "interrupted",
-    )
+    return run_with_settings("training.curves", CurvesSettings, run, __doc__, argv)
 
 
 if __name__ == "__main__":

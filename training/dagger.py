@@ -18,11 +18,10 @@ import sys
 from typing import Any
 
 import torch
-import tyro
 from rich.console import Console
 
 from training.dagger_run import DaggerArgs, Run
-from training.program import run_program
+from training.program import run_with_settings
 
 
 def run(args: DaggerArgs) -> list[dict[str, Any]]:
@@ -37,12 +36,13 @@ def run(args: DaggerArgs) -> list[dict[str, Any]]:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line entry."""
-    return run_program(
+    return run_with_settings(
         "training.dagger",
-        lambda: run(
-            tyro.cli(DaggerArgs, args=argv, description=__doc__, prog="python -m training.dagger")
-        ),
-        "interrupted: the last complete round is kept, --resume",
+        DaggerArgs,
+        run,
+        __doc__,
+        argv,
+        interrupted="interrupted: the last complete round is kept, --resume",
     )
 
 

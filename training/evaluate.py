@@ -30,7 +30,7 @@ from resip_ros.policy.bundle import load_policy
 from resip_ros.policy.runtime import AssemblyPolicy
 from training.env import AssemblyEnv
 from training.eyes import PLAIN, Eyes
-from training.program import run_program
+from training.program import run_with_settings
 from training.real_standin import STANDIN, standin_engine
 from training.rollout import PolicyRollout
 from training.stages import reached_stage, stage_names
@@ -252,12 +252,12 @@ def open_eyes(settings: EvaluateSettings, policy: AssemblyPolicy, env: AssemblyE
 
 def main() -> int:
     """Command-line entry."""
-    return run_program(
+    return run_with_settings(
         "training.evaluate",
-        lambda: run(
-            tyro.cli(EvaluateSettings, description=__doc__, prog="python -m training.evaluate")
-        ),
-        "interrupted; nothing was written",
+        EvaluateSettings,
+        run,
+        __doc__,
+        interrupted="interrupted; nothing was written",
     )
 
 

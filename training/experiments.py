@@ -37,7 +37,7 @@ from training.experiment_list import (
     evaluation_steps,
 )
 from training.experiment_report import build_report
-from training.program import run_program
+from training.program import run_with_settings
 
 
 @dataclass(frozen=True)
@@ -175,14 +175,13 @@ def run(settings: Settings) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line entry."""
-    return run_program(
+    return run_with_settings(
         "training.experiments",
-        lambda: run(
-            tyro.cli(
-                Settings, args=argv, description=__doc__, prog="python -m training.experiments"
-            )
-        ),
-        "interrupted: run it again to go on where it was",
+        Settings,
+        run,
+        __doc__,
+        argv,
+        interrupted="interrupted: run it again to go on where it was",
     )
 
 

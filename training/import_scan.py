@@ -29,7 +29,7 @@ from resip_ros.core.geometry import Array
 from resip_ros.sim.gl import NoRenderingError
 from resip_ros.sim.scans import PART_FILE, SCHEMA, VISUAL_FILE, hash_file, read_scan
 from training import scan_mesh
-from training.program import run_program
+from training.program import run_with_settings
 from training.provenance import describe_command
 from training.scan_mesh import Mesh
 from training.scan_picture import draw_part
@@ -232,11 +232,12 @@ def summarise(description: dict[str, Any], out: Path) -> str:
 
 def main() -> int:
     """Command-line entry."""
-    settings = tyro.cli(ImportSettings, description=__doc__, prog="python -m training.import_scan")
-    return run_program(
+    return run_with_settings(
         "training.import_scan",
-        lambda: print(summarise(run(settings), settings.out)),
-        "interrupted; nothing was written",
+        ImportSettings,
+        lambda settings: print(summarise(run(settings), settings.out)),
+        __doc__,
+        interrupted="interrupted; nothing was written",
     )
 
 

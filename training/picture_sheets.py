@@ -26,7 +26,7 @@ from resip_ros.policy.image_encoder import CROP, prepare_images
 from resip_ros.sim.render import Renderer
 from training.augment import Augment
 from training.dataset import Demonstrations, read_demonstrations
-from training.program import run_program
+from training.program import run_with_settings
 from training.randomize import LOOKS
 from training.render import Pictures, RandomRenderer, check_states, read_task
 
@@ -127,12 +127,7 @@ def run(settings: SheetSettings) -> None:
 
 def main() -> int:
     """Command-line entry."""
-    return run_program(
-        "training.picture_sheets",
-        lambda: run(
-            tyro.cli(SheetSettings, description=__doc__, prog="python -m training.picture_sheets")
-        ),
-    )
+    return run_with_settings("training.picture_sheets", SheetSettings, run, __doc__)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from resip_ros.core.results import write_json_atomically
 from resip_ros.policy.bundle import load_policy
 from resip_ros.policy.runtime import AssemblyPolicy
 from training.env import AssemblyEnv
-from training.program import run_program
+from training.program import run_with_settings
 from training.rollout import PolicyRollout
 
 NOISE = "other noise"
@@ -164,12 +164,7 @@ def run(settings: PlanDelaySettings) -> dict[str, Any]:
 
 def main() -> int:
     """Command-line entry."""
-    return run_program(
-        "training.plan_delay",
-        lambda: run(
-            tyro.cli(PlanDelaySettings, description=__doc__, prog="python -m training.plan_delay")
-        ),
-    )
+    return run_with_settings("training.plan_delay", PlanDelaySettings, run, __doc__)
 
 
 if __name__ == "__main__":

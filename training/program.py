@@ -4,9 +4,44 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import tyro
 
 from resip_ros.core.errors import ResipError
+
+Settings = TypeVar("Settings")
+
+
+def run_with_settings(
+    name: str,
+    settings: type[Settings],
+    work: Callable[[Settings], object],
+    description: str | None,
+    argv: Sequence[str] | None = None,
+    interrupted: str = "interrupted",
+) -> int:
+    """Run a program that one dataclass configures, which the command line fills.
+
+    Args:
+        name: Its module, for example `training.collect`.
+        settings: The dataclass.
+        work: What to do with it.
+        description: Of the help text.
+        argv: The command line; that of the process by default.
+        interrupted: Told after Ctrl-C.
+
+    Returns:
+        As run_program.
+    """
+    return run_program(
+        name,
+        lambda: work(
+            tyro.cli(settings, args=argv, description=description, prog=f"python -m {name}")
+        ),
+        interrupted,
+    )
 
 
 def run_program(name: str, work: Callable[[], object], interrupted: str = "interrupted") -> int:

@@ -45,7 +45,7 @@ from training.demonstrators.registry import make_demonstrator
 from training.env import AssemblyEnv
 from training.env_types import Snapshot, StepResult
 from training.force_meter import MeteredEngine, Peaks
-from training.program import run_program
+from training.program import run_with_settings
 
 MOTIONS = ("wander", "press", "jump")
 FAILURES = ("reflex", "thrown", "unstable")
@@ -321,12 +321,12 @@ def _spread(values: Array, digits: int = 1) -> dict[str, float]:
 
 def main() -> int:
     """Command-line entry."""
-    return run_program(
+    return run_with_settings(
         "training.random_actions",
-        lambda: run(
-            tyro.cli(RandomSettings, description=__doc__, prog="python -m training.random_actions")
-        ),
-        "interrupted; nothing was written",
+        RandomSettings,
+        run,
+        __doc__,
+        interrupted="interrupted; nothing was written",
     )
 
 

@@ -33,7 +33,7 @@ from resip_ros.sim.gl import find_backend
 from resip_ros.sim.render import Renderer
 from training.dataset import Demonstrations, read_demonstrations, write_demonstrations
 from training.image_dataset import CHUNK_FRAMES, IMAGES_ATTRIBUTE, create_image_arrays
-from training.program import run_program
+from training.program import run_with_settings
 from training.provenance import describe_command, describe_commit
 from training.randomize import LOOKS, LookApplier, LookRange, prepare_scene, sample_look
 from training.real_standin import STANDIN
@@ -323,12 +323,12 @@ def plain_rate(path: Path, task: str, frames: int) -> float:
 
 def main() -> int:
     """Command-line entry."""
-    return run_program(
+    return run_with_settings(
         "training.render",
-        lambda: run(
-            tyro.cli(RenderSettings, description=__doc__, prog="python -m training.render")
-        ),
-        "interrupted; --resume goes on",
+        RenderSettings,
+        run,
+        __doc__,
+        interrupted="interrupted; --resume goes on",
     )
 
 

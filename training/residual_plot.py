@@ -33,7 +33,7 @@ from resip_ros.policy.bundle import load_policy
 from resip_ros.policy.runtime import AssemblyPolicy
 from training.env import AssemblyEnv
 from training.figure_file import FIRST_COLOR, THIRD_COLOR, check_png, write_png
-from training.program import run_program
+from training.program import run_with_settings
 from training.view import PolicyActor, run_episode
 
 _NEAR_M = 0.02
@@ -267,17 +267,7 @@ def run(settings: ResidualPlotSettings) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line entry."""
-    return run_program(
-        "training.residual_plot",
-        lambda: run(
-            tyro.cli(
-                ResidualPlotSettings,
-                args=argv,
-                description=__doc__,
-                prog="python -m training.residual_plot",
-            )
-        ),
-    )
+    return run_with_settings("training.residual_plot", ResidualPlotSettings, run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from resip_ros.core.geometry import (
 from resip_ros.core.tasks import AssembledPair, get_task, goal_poses
 from resip_ros.sim.scene import set_physics_options
 from resip_ros.sim.task_scene import get_scene
-from training.program import run_program
+from training.program import run_with_settings
 
 BESIDE_M = 0.002
 BESIDE_RAD = np.radians(5.0)
@@ -233,11 +233,8 @@ def run(settings: SettleSettings) -> str:
 
 def main() -> int:
     """Command-line entry."""
-    return run_program(
-        "training.settle",
-        lambda: print(
-            run(tyro.cli(SettleSettings, description=__doc__, prog="python -m training.settle"))
-        ),
+    return run_with_settings(
+        "training.settle", SettleSettings, lambda settings: print(run(settings)), __doc__
     )
 
 

@@ -29,7 +29,7 @@ from resip_ros.core.stages import stage_names
 from resip_ros.core.tasks import get_task
 from training.compare import read_evaluation
 from training.figure_file import FIRST_COLOR, SECOND_COLOR, THIRD_COLOR, check_png, write_png
-from training.program import run_program
+from training.program import run_with_settings
 
 _STAGE_INCHES, _SHARE_INCHES = 1.75, 1.15
 """Between two stages, and for all episodes."""
@@ -184,14 +184,7 @@ def run(settings: FlowSettings) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line entry."""
-    return run_program(
-        "training.stage_flow",
-        lambda: run(
-            tyro.cli(
-                FlowSettings, args=argv, description=__doc__, prog="python -m training.stage_flow"
-            )
-        ),
-    )
+    return run_with_settings("training.stage_flow", FlowSettings, run, __doc__, argv)
 
 
 if __name__ == "__main__":

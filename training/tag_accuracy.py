@@ -13,14 +13,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
 from resip_ros.cameras.source import Calibration
 from resip_ros.cameras.tag_layout import Pose, Tag, TagLayout
 from resip_ros.cameras.tags import TagDetector, angle
 from resip_ros.core.geometry import rotvec_to_matrix
-from training.program import run_program
+from training.program import run_with_settings
 
 BITS = 10
 """Cells of a tag's edge with its white border; the black square has 8."""
@@ -166,20 +165,11 @@ def measure(settings: AccuracySettings) -> dict[str, float]:
 
 def main() -> int:
     """Command-line entry."""
-    return run_program(
+    return run_with_settings(
         "training.tag_accuracy",
-        lambda: print(
-            json.dumps(
-                measure(
-                    tyro.cli(
-                        AccuracySettings,
-                        description=__doc__,
-                        prog="python -m training.tag_accuracy",
-                    )
-                ),
-                indent=1,
-            )
-        ),
+        AccuracySettings,
+        lambda settings: print(json.dumps(measure(settings), indent=1)),
+        __doc__,
     )
 
 

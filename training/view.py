@@ -34,7 +34,7 @@ from resip_ros.sim.video import VideoWriter
 from training.demonstrators.registry import make_demonstrator
 from training.env import AssemblyEnv
 from training.figure_file import make_folder
-from training.program import run_program
+from training.program import run_with_settings
 from training.window import find_viewer, play
 
 ASSEMBLED = "assembled"
@@ -205,10 +205,7 @@ def run(settings: ViewSettings) -> None:
 
 def main() -> int:
     """Command-line entry."""
-    return run_program(
-        "training.view",
-        lambda: run(tyro.cli(ViewSettings, description=__doc__, prog="python -m training.view")),
-    )
+    return run_with_settings("training.view", ViewSettings, run, __doc__)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import dataclass
+
 import pytest
 
 from resip_ros.core.errors import ConfigError
-from training.program import run_program
+from training.program import run_program, run_with_settings
 
 
 @pytest.mark.parametrize(
@@ -26,3 +28,25 @@ def test_status_and_one_line(capsys, end, status, told):
 def test_a_fault_of_ours_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         run_program("training.look", lambda: 1 / 0)
+
+
+@dataclass(frozen=True)
+class LookSettings:
+    """What to look at."""
+
+    far: int = 3
+    """How far, m."""
+
+
+def test_settings_come_from_the_command_line(capsys):
+    seen: list[LookSettings] = []
+    assert (
+        run_with_settings("training.look", LookSettings, seen.append, "Look.", ["--far", "5"]) == 0
+    )
+    assert seen == [LookSettings(5)]
+    with pytest.raises(SystemExit) as end:
+        run_with_settings("training.look", LookSettings, seen.append, "Look.", ["--help"])
+    assert end.value.code == 0
+    told = capsys.readouterr().out
+    for text in ("python -m training.look", "Look.", "How far, m."):
+        assert text in told
