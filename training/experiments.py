@@ -54,7 +54,14 @@ class Settings:
     """Results of all experiments."""
     out: Path = Path("docs/results.md")
     """What `report` writes."""
+    threads: int | None = None
+    """CPU threads of every command; their own default if None. Less where others work too."""
     budget: Budget = field(default_factory=Budget)
+
+    def __post_init__(self) -> None:
+        """Check what would fail late."""
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads: got {self.threads}, expected at least 1")
 
 
 def chosen(settings: Settings) -> list[Experiment]:
@@ -87,8 +94,18 @@ def read_results(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is not a file of results: {error}; move it away") from error
 
 
-def run_step(step: Step, console: Console) -> None:
+def threads_option(module: str) -> str:
+    """What a command calls its number of threads."""
+    return "--threads" if module == "training.bc" else "--num-threads"
+
+
+def run_step(step: Step, console: Console, threads: int | None = None) -> None:
     """Run one command, unless its output is complete.
+
+    Args:
+        step: The command.
+        console: Where it is told.
+        threads: As in Settings; no result depends on it but a clone's last bits.
 
     Raises:
         ResipError: when it fails.
@@ -99,6 +116,8 @@ def run_step(step: Step, console: Console) -> None:
         shutil.copytree(step.command[1], step.command[2], dirs_exist_ok=True)
         return
     words = ["-m", *step.command, *(["--resume"] if step.interrupted() else [])]
+    if threads is not None:
+        words += [threads_option(step.command[0]), str(threads)]
     console.print("python " + " ".join(words), highlight=False)
     done = subprocess.run([sys.executable, *words], check=False)
     if done.returncode == -2 or done.returncode == 130:
@@ -115,10 +134,10 @@ def run_experiment(experiment: Experiment, settings: Settings, console: Console)
     budget, folder = settings.budget, settings.folder
     training = experiment.training_steps(folder, budget)
     for step in training:
-        run_step(step, console)
+        run_step(step, console, settings.threads)
     took = asdict(budget) if training else {"episodes": budget.episodes}
     for key, step in evaluation_steps(experiment, folder, budget).items():
-        run_step(step, console)
+        run_step(step, console, settings.threads)
         figures = json.loads(step.output.read_text())
         results = read_results(settings.results)
         kept = ("n", "successes", "success_rate", "ci95", "failure_stages", "steps_mean_success")

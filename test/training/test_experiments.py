@@ -25,7 +25,7 @@ from training.experiment_list import (
     evaluation_steps,
 )
 from training.experiment_report import LABELS, PAPER_TABLE_I, build_report, build_seeded, columns
-from training.experiments import main, read_results, run_step
+from training.experiments import main, read_results, run_step, threads_option
 
 
 def entry(method, task="one_leg", randomness="low", seed=0, perturb=False, k=30, n=40) -> dict:
@@ -55,6 +55,7 @@ def test_every_command_has_options_that_exist(experiment, tmp_path):
             continue
         known = HELP[step.command[0]]
         options = [word.split("=")[0] for word in step.command if word.startswith("--")]
+        options.append(threads_option(step.command[0]))
         assert [option for option in options if option not in known] == []
 
 
@@ -181,6 +182,15 @@ def test_an_interrupted_command_is_resumed(fake):
     assert main(arguments) == 130
     assert main(arguments) == 0
     assert [("--resume" in call) for call in calls if call[0] == "training.bc"] == [False, True]
+
+
+def test_threads_are_passed_on_as_each_command_calls_them(fake, capsys):
+    arguments, calls, _, _ = fake
+    assert main([*arguments, "--threads", "1"]) == 0
+    for call in calls:
+        assert call[-2:] == [threads_option(call[0]), "1"]
+    assert main([*arguments, "--threads", "0"]) == 1
+    assert "expected at least 1" in capsys.readouterr().err
 
 
 def test_a_failing_command_ends_the_run_with_its_name(fake, capsys, tmp_path):
