@@ -43,22 +43,33 @@ class Segment:
 
         Past the end the reference stays at q_end with zero velocity.
         """
-        times_s = np.asarray(times_s, dtype=np.float64)
-        past = (times_s >= self.duration_s)[None, :, None]
-        s = np.clip(times_s / self.duration_s, 0.0, 1.0)[None, :, None]
-        q0, q1 = self.q_start[:, None], self.q_end[:, None]
-        m0, m1 = self.dq_start[:, None] * self.duration_s, self.dq_end[:, None] * self.duration_s
-        q = (
-            (2 * s**3 - 3 * s**2 + 1) * q0
-            + (s**3 - 2 * s**2 + s) * m0
-            + (3 * s**2 - 2 * s**3) * q1
-            + (s**3 - s**2) * m1
+        share = np.asarray(times_s, dtype=np.float64) / self.duration_s
+        place, speed = _hermite_basis(share)
+        corners = np.stack(
+            [
+                self.q_start,
+                self.q_end,
+                self.duration_s * self.dq_start,
+                self.duration_s * self.dq_end,
+            ],
+            axis=1,
         )
-        dq = (
-            (6 * s**2 - 6 * s) * (q0 - q1) + (3 * s**2 - 4 * s + 1) * m0 + (3 * s**2 - 2 * s) * m1
-        ) / self.duration_s
-        at_end = times_s[None, :, None] == self.duration_s
-        return np.where(past, q1, q), np.where(past & ~at_end, 0.0, dq)
+        both = np.concatenate([place, speed / self.duration_s]) @ corners
+        return both[:, : len(share)], both[:, len(share) :]
+
+
+def _hermite_basis(share: Array) -> tuple[Array, Array]:
+    """Weights (K, 4) of start, end and their two slopes at shares (K,) of the duration.
+
+    Returns:
+        Those of the place and of its derivative; past the end it rests.
+    """
+    s = np.clip(share, 0.0, 1.0)
+    end = s * s * (3 - 2 * s)
+    place = [1 - end, end, s * (1 - s) * (1 - s), s * s * (s - 1)]
+    turn = 6 * s * (1 - s)
+    speed = [-turn, turn, (1 - s) * (1 - 3 * s), s * (3 * s - 2)]
+    return np.stack(place, axis=-1), np.stack(speed, axis=-1) * (share <= 1.0)[:, None]
 
 
 def stopping_segment(q: Array, dq: Array, duration_s: float) -> Segment:

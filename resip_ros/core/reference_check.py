@@ -72,17 +72,21 @@ def segment_violations(
     Returns:
         Rule in words to (B,) whether it is broken.
     """
-    joints, speeds = _sample(config, segment)
-    coast = stopping_segment(segment.q_end, segment.dq_end, config.hold_duration_s)
-    coasting, _ = _sample(config, coast)
+    times, coast_times = _times(config, segment.duration_s), _times(config, config.hold_duration_s)
+    joints, speeds = segment.sample(times)
     finite = np.isfinite(joints).all((1, 2)) & np.isfinite(speeds).all((1, 2))
-    # the first row of each is where the arm is led already
-    path = np.concatenate([joints, coasting[:, 1:]], axis=1)
-    pos, _ = forward(np.concatenate([path[:, :-1:_TCP_EVERY], path[:, -1:]], axis=1))
+    change = np.diff(speeds, axis=1) * config.reference_hz
+    # a joint that coasts does not turn back: the few samples show how far it comes, too
+    coast = stopping_segment(segment.q_end, segment.dq_end, config.hold_duration_s)
+    coasting, _ = coast.sample(coast_times[_hand_rows(coast_times)][1:])
+    rows = _hand_rows(times)
+    pos, rot = forward(np.concatenate([joints[:, rows], coasting], axis=1))
+    end = len(rows) - 1
+    distance = np.linalg.norm(pos[:, end] - measured[0], axis=-1)
+    turn = rotation_angle(rot[:, end] @ measured[1].swapaxes(-1, -2))
+    path = np.concatenate([joints, coasting], axis=1)
     slack = config.workspace_overshoot_m
     box = np.asarray(config.workspace_min) - slack, np.asarray(config.workspace_max) + slack
-    change = np.diff(speeds, axis=1) * config.reference_hz
-    distance, turn = _lead(segment, *measured)
     fastest, hardest = speed_limit(config), acceleration_limit(config)
     broken = {
         "it is not finite": ~finite,
@@ -103,19 +107,24 @@ def segment_violations(
     return {rule: np.asarray(arms) for rule, arms in broken.items()}
 
 
-def _sample(config: ControlConfig, segment: Segment) -> tuple[Array, Array]:
-    """Joints and speeds (B, K, 7) as they are handed to the arms, both ends included."""
-    count = max(1, round(segment.duration_s * config.reference_hz))
-    return segment.sample(np.linspace(0.0, segment.duration_s, count + 1))
+def _times(config: ControlConfig, duration_s: float) -> Array:
+    """When the reference is handed to the arms (K,), both ends included."""
+    count = max(1, round(duration_s * config.reference_hz))
+    return np.linspace(0.0, duration_s, count + 1)
+
+
+def _hand_rows(times_s: Array) -> NDArray[np.int64]:
+    """Of samples (K,), those at which the hand's pose is computed; the last is one of them."""
+    last = len(times_s) - 1
+    return np.append(np.arange(0, last, _TCP_EVERY), last)
 
 
 def _leaves(values: Array, low: Array, high: Array) -> NDArray[np.bool_]:
-    """Whether any of n values (B, K, n) goes outside its range, further than where it begins."""
-    excess = np.maximum(low - values, values - high)
-    return np.asarray((excess > np.maximum(excess[:, :1], 0.0) + _ROUNDING).any((1, 2)))
+    """Whether any of n values (B, K, n) goes outside its range, further than where it begins.
 
-
-def _lead(segment: Segment, at: Array, at_rot: Array) -> tuple[Array, Array]:
-    """How far the segments' ends are from the measured hands, (B,) m and rad."""
-    pos, rot = forward(segment.q_end)
-    return np.linalg.norm(pos - at, axis=-1), rotation_angle(rot @ at_rot.swapaxes(-1, -2))
+    It begins where the arm is led already.
+    """
+    values = np.ascontiguousarray(values.swapaxes(0, 1))
+    before = np.maximum(low - values[0], values[0] - high)
+    excess = np.maximum(low - values.min(0), values.max(0) - high)
+    return np.asarray((excess > np.maximum(before, 0.0) + _ROUNDING).any(-1))
