@@ -99,7 +99,7 @@ Recipe = Callable[[Experiment, Path, Budget], list[Step]]
 
 
 def collect_step(e: Experiment, folder: Path, budget: Budget) -> Step:
-    """Demonstrations, one dataset for all methods of a seed."""
+    """Demonstrations, one dataset for everything that is cloned with a seed."""
     out = folder / "data" / f"{e.task}-{e.randomness}-s{e.seed}.zarr"
     command = (
         "training.collect", e.task, "--episodes", str(budget.demonstrations), "--out", str(out),
@@ -109,7 +109,7 @@ def collect_step(e: Experiment, folder: Path, budget: Budget) -> Step:
 
 
 def clone_steps(e: Experiment, folder: Path, budget: Budget, network: str) -> list[Step]:
-    """Demonstrations and a cloned base, one of each network for all methods of a seed."""
+    """Demonstrations and a cloned base, one of each network and seed."""
     data = collect_step(e, folder, budget)
     return [data, _clone_step(e, data, _base_folder(e, folder, network), budget, network)]
 
@@ -136,12 +136,16 @@ def _clone(network: str) -> Recipe:
 
 
 def _learn(module: str, network: str, kind: str, *options: str) -> Recipe:
-    """A reinforcement learner on a cloned base; its policy folder gets a copy of that base."""
+    """A reinforcement learner on a cloned base; its policy folder gets a copy of that base.
+
+    The learners of all seeds have the same base, so that only what they do to it differs.
+    """
 
     def build(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
-        base = _base_folder(e, folder, network) / "policy" / "base"
+        first = replace(e, seed=SEEDS[0])
+        base = _base_folder(first, folder, network) / "policy" / "base"
         run, policy = folder / e.name / "run", e.policy(folder)
-        steps = clone_steps(e, folder, budget, network)
+        steps = clone_steps(first, folder, budget, network)
         command = (
             module, "--task", e.task, "--base", str(base), "--out", str(policy / kind),
             "--run-dir", str(run), "--steps", str(budget.env_steps), "--randomness",
@@ -207,7 +211,7 @@ def _residual(network: str, changes: Mapping[str, str]) -> Recipe:
 def _dagger(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
     """DAgger of the diffusion policy with the same seed's residual as the expert."""
     expert = Experiment("residual", e.task, e.randomness, e.seed)
-    student = _base_folder(e, folder, "unet") / "policy" / "base"
+    student = _base_folder(replace(e, seed=SEEDS[0]), folder, "unet") / "policy" / "base"
     run = folder / e.name / "run"
     command = (
         "training.dagger", "--task", e.task, "--expert", str(expert.policy(folder)),

@@ -207,6 +207,7 @@ def build_report(results: Results) -> str:
         build_shipped(results),
         "Their cards say how they were made.\n",
         f"## The same number of env steps: {SEEDED_TASK}, three training seeds (paper: Fig. 25)\n",
+        "All seeds of a learner start from the same cloned base.\n",
         build_seeded(results),
         "## More to clone from, and distillation (paper: Figs. 5, 11, 24)\n",
         build_scaling(results),

@@ -73,16 +73,18 @@ class _Help(dict):
 HELP = _Help()
 
 
-def test_methods_of_a_seed_share_demonstrations_and_base(tmp_path):
-    def outputs(method):
-        steps = Experiment(method, "lamp", "med", 3).training_steps(tmp_path, Budget())
+def test_methods_share_demonstrations_and_base(tmp_path):
+    def outputs(method, seed=0):
+        steps = Experiment(method, "lamp", "med", seed).training_steps(tmp_path, Budget())
         return [step.output for step in steps]
 
     assert outputs("residual")[:2] == outputs("dp") == outputs("idql")[:2]
     assert outputs("ppo_c")[:2] == outputs("mlp_c")
     assert outputs("dagger")[: len(outputs("residual"))] == outputs("residual")
-    other = Experiment("dp", "lamp", "med", 4).training_steps(tmp_path, Budget())
-    assert not {step.output for step in other} & set(outputs("dp"))
+    assert not set(outputs("dp", 4)) & set(outputs("dp"))
+    other = outputs("residual", 4)
+    assert other[:2] == outputs("dp"), "every seed of a learner has the same base"
+    assert not set(other[2:]) & set(outputs("residual"))
 
 
 def test_a_student_learns_from_its_seeds_residual(tmp_path):
