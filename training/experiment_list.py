@@ -3,99 +3,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from resip_ros.core.errors import ConfigError
+from training.experiment_step import COPY, SHIPPED, Budget, Experiment, Recipe, Step
+from training.experiment_students import STUDENTS
 
-
-@dataclass(frozen=True)
-class Budget:
-    """How long things take; the defaults suit two CPU cores."""
-
-    demonstrations: int = 50
-    """Successful episodes to clone from, as in the paper."""
-    bc_steps: int = 20_000
-    """Gradient steps of cloning."""
-    bc_batch: int = 64
-    """Windows per gradient step."""
-    env_steps: int = 1_000_000
-    """Env steps of each reinforcement learner, so that they compare on any machine."""
-    dagger_rounds: int = 20
-    """Rounds of DAgger."""
-    episodes: int = 1024
-    """Episodes of an evaluation (paper: 1024)."""
-    evaluation_seed: int = 1
-    """The same initial states for every method."""
-
-    def __post_init__(self) -> None:
-        """Check what would fail late."""
-        for name in ("demonstrations", "bc_steps", "bc_batch", "env_steps", "episodes"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"budget.{name} must be positive, got {getattr(self, name)}")
-
-
-COPY = "copy"
 OWN_DATA = "its-own"
 """In a learner's options: the demonstrations that its base was cloned from."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One command and what it leaves."""
-
-    command: tuple[str, ...]
-    """Module and options; or COPY, a folder, and its copy."""
-    output: Path
-    """What shows that it ran to its end: a file, or a metrics.json that says `finished`."""
-    checkpoint: Path | None = None
-    """What an interrupted run leaves and --resume goes on from."""
-
-    def complete(self) -> bool:
-        """Whether it need not be run."""
-        if not self.output.exists():
-            return False
-        if self.output.name != "metrics.json":
-            return True
-        metrics: dict[str, Any] = json.loads(self.output.read_text())
-        return bool(metrics.get("finished", not metrics.get("interrupted", False)))
-
-    def interrupted(self) -> bool:
-        """Whether it has to be resumed."""
-        return self.checkpoint is not None and self.checkpoint.exists()
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A method on a task."""
-
-    method: str
-    """Key of METHODS."""
-    task: str
-    randomness: str = "low"
-    seed: int = 0
-
-    @property
-    def name(self) -> str:
-        """How it is called on the command line."""
-        return f"{self.task}-{self.randomness}-{self.method}-s{self.seed}"
-
-    def training_steps(self, folder: Path, budget: Budget) -> list[Step]:
-        """Commands up to the trained policy."""
-        return METHODS[self.method](self, folder, budget)
-
-    def policy(self, folder: Path) -> Path:
-        """Policy folder that the training leaves, or what the package ships."""
-        if self.method in SHIPPED:
-            return Path("models") / self.task / SHIPPED[self.method]
-        return folder / self.name / "policy"
-
-
-Recipe = Callable[[Experiment, Path, Budget], list[Step]]
-"""Commands of a method, for an experiment in a folder within a budget."""
 
 
 def collect_step(e: Experiment, folder: Path, budget: Budget) -> Step:
@@ -193,7 +109,7 @@ def _student(episodes: int) -> Recipe:
             str(1000 + e.seed),
         )  # fmt: skip
         own = Step(command, out)
-        lessons = teacher.training_steps(folder, budget)
+        lessons = training_steps(teacher, folder, budget)
         return [*lessons, own, _clone_step(e, own, folder / e.name, budget)]
 
     return build
@@ -220,7 +136,7 @@ def _dagger(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
         "--seed", str(e.seed),
     )  # fmt: skip
     step = Step(command, run / "metrics.json", run / "latest")
-    return [*expert.training_steps(folder, budget), step]
+    return [*training_steps(expert, folder, budget), step]
 
 
 OFFPOLICY = {
@@ -245,9 +161,6 @@ ABLATIONS: dict[str, dict[str, str]] = {
 }
 """One setting of `residual` changed: its scale (Fig. 27) and what makes it fast."""
 
-SHIPPED = {"shipped_base": "base", "shipped": ""}
-"""Policies that come with the package, evaluated as they are; their cards say how they came."""
-
 SCALES = (100, 200, 400)
 """Episodes that are cloned instead of the budget's: demonstrations, or the residual's."""
 
@@ -268,6 +181,7 @@ METHODS: dict[str, Recipe] = {
     "dagger": _dagger,
     **{f"dp_{n}": _scaled(n) for n in SCALES},
     **{f"student_{n}": _student(n) for n in SCALES},
+    **STUDENTS,
     **dict.fromkeys(SHIPPED, _shipped),
 }
 """Names as in the paper; `residual` is the off-policy learner of this package."""
@@ -287,6 +201,8 @@ SHIPPED_TASKS = ("one_leg", "mug_rack", "peg_in_hole")
 SEEDED_TASK = "peg_in_hole"
 """Where methods are compared over several seeds: the task that two cores simulate fastest."""
 SEEDS = (0, 1, 2)
+STUDENT_TASK = "mug_rack"
+"""Where students are compared: the widest tolerance of the tasks with a shipped policy."""
 _ON_ONE_LEG = ("dagger", "resip_c", "residual_mlp", "residual_act", "dp_transformer", "act")
 
 
@@ -310,24 +226,53 @@ def _list() -> tuple[Experiment, ...]:
         for randomness in ("low", "med")
         for method in SHIPPED
     ]
-    return tuple(dict.fromkeys((*table, *more, *seeds, *shipped)))
+    students = [Experiment(method, STUDENT_TASK) for method in STUDENTS]
+    return tuple(dict.fromkeys((*table, *more, *seeds, *shipped, *students)))
 
 
 EXPERIMENTS = _list()
 """Table I; Fig. 8 and Table XIV, Figs. 25-26 on one_leg; three seeds of the RL methods, their
-ablations and the scaling of cloning (Figs. 24, 27) on the seeded task; what the package ships."""
+ablations and the scaling of cloning (Figs. 24, 27) on the seeded task; what the package ships;
+its students (Table II, Figs. 10, 11)."""
+PUSHED = "-perturbed"
+REAL = "-standin"
+NEW_COLORS = "-standin-new-colors"
+_HOW = {
+    "": (),
+    PUSHED: ("--perturb",),
+    REAL: ("--simulation", "standin"),
+    NEW_COLORS: ("--simulation", "standin", "--look", "standin_new_colors"),
+}
+"""Options of an evaluation by what its result's name ends in."""
+
+
+def evaluations(e: Experiment) -> tuple[str, ...]:
+    """Keys of _HOW."""
+    if e.method in STUDENTS:
+        return ("", REAL) if e.method == "state_student" else ("", REAL, NEW_COLORS)
+    if e.method in PERTURBED and e.randomness == "low":
+        return ("", PUSHED, REAL) if _teaches(e) else ("", PUSHED)
+    return ("",)
+
+
+def _teaches(e: Experiment) -> bool:
+    return (e.method, e.task) == ("shipped", STUDENT_TASK)
 
 
 def evaluation_steps(e: Experiment, folder: Path, budget: Budget) -> dict[str, Step]:
     """Evaluations by the key of their result."""
     steps: dict[str, Step] = {}
-    for perturb in (False, True) if e.method in PERTURBED and e.randomness == "low" else (False,):
-        name = e.name + ("-perturbed" if perturb else "")
-        out = folder / e.name / f"evaluation{'-perturbed' if perturb else ''}.json"
+    for how in evaluations(e):
+        out = folder / e.name / f"evaluation{how}.json"
         command = (
             "training.evaluate", str(e.policy(folder)), "--task", e.task, "--episodes",
             str(budget.episodes), "--randomness", e.randomness, "--seed",
-            str(budget.evaluation_seed), "--json", str(out), *(["--perturb"] if perturb else []),
+            str(budget.evaluation_seed), "--json", str(out), *_HOW[how],
         )  # fmt: skip
-        steps[name] = Step(command, out)
+        steps[e.name + how] = Step(command, out)
     return steps
+
+
+def training_steps(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
+    """Commands up to the trained policy."""
+    return METHODS[e.method](e, folder, budget)

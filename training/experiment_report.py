@@ -9,16 +9,20 @@ from typing import Any
 from training.experiment_list import (
     ABLATIONS,
     FURNITURE,
+    NEW_COLORS,
     PERTURBED,
+    PUSHED,
+    REAL,
     SCALES,
     SEEDED_TASK,
     SEEDS,
-    SHIPPED,
     SHIPPED_TASKS,
+    STUDENT_TASK,
     TABLE_METHODS,
     TABLE_TASKS,
-    Experiment,
 )
+from training.experiment_step import SHIPPED, Experiment
+from training.experiment_students import REAL_EPISODES, STUDENTS
 
 PAPER_TABLE_I: dict[str, tuple[int, ...]] = {
     "mlp_s": (0, 0, 0, 0, 0, 0, 0, 2, 0),
@@ -31,6 +35,13 @@ PAPER_TABLE_I: dict[str, tuple[int, ...]] = {
 """Success, %, in the order of `columns` (ResiP, Table I: best checkpoint, 1 024 episodes)."""
 PAPER_TABLE_XIV = {"resip": (98, 86), "resip_c": (92, 73), "dp": (52, 32), "dagger": (90, 68)}
 """Success, %, without and with perturbations on one_leg (ResiP, Table XIV)."""
+PAPER_TABLE_II = {
+    "real_10": "0 and 2 of 10",
+    "real_10_sim": "0 and 3 of 10",
+    "real_40": "2 and 3 of 10",
+    "real_40_sim": "5 and 6 of 10",
+}
+"""Complete assemblies of one_leg on a real robot, parts and obstacle randomised (Table II)."""
 
 
 def _changed(changes: Mapping[str, str]) -> list[str]:
@@ -56,6 +67,10 @@ LABELS = {
     **{f"dp_{n}": f"DP, {n} demonstrations" for n in SCALES},
     **{f"student_{n}": f"DP, {n} episodes of the residual" for n in SCALES},
     **{name: ", ".join(_changed(changes)) for name, changes in ABLATIONS.items()},
+    "state_student": "student that sees the state",
+    "image_student": "student, synthetic pictures",
+    **{f"real_{n}": f"student, {n} real episodes" for n in REAL_EPISODES},
+    **{f"real_{n}_sim": f"student, {n} real episodes and synthetic" for n in REAL_EPISODES},
     "shipped_base": "shipped base",
     "shipped": "shipped base + residual",
 }
@@ -83,11 +98,10 @@ def columns() -> list[tuple[str, str]]:
 
 
 def cell(results: Results, method: str, task: str, randomness: str, suffix: str = "") -> str:
-    """Our figures of all seeds."""
+    """Our figures of all seeds; the suffix says how it was evaluated."""
     lines = []
-    for entry in results.values():
-        same = (entry["method"], entry["task"], entry["randomness"]) == (method, task, randomness)
-        if same and bool(entry["perturb"]) == bool(suffix):
+    for key, entry in results.items():
+        if key == Experiment(method, task, randomness, entry["seed"]).name + suffix:
             low, high = entry["ci95"]
             lines.append(
                 f"{100 * entry['success_rate']:.0f} [{100 * low:.0f}, {100 * high:.0f}] "
@@ -122,7 +136,7 @@ def build_shipped(results: Results) -> str:
     for task in SHIPPED_TASKS:
         for method in SHIPPED:
             low, med = (cell(results, method, task, randomness) for randomness in ("low", "med"))
-            pushed = cell(results, method, task, "low", "-perturbed")
+            pushed = cell(results, method, task, "low", PUSHED)
             rows.append([task, LABELS[method], low, med, pushed])
     return table(["Task", "Policy", "low", "med", "low, perturbed"], rows)
 
@@ -133,7 +147,7 @@ def build_table_xiv(results: Results, task: str) -> str:
     for method in (m for m in PERTURBED if m not in SHIPPED):
         paper = PAPER_TABLE_XIV.get(method) if task == "one_leg" else None
         first = results.get(Experiment(method, task).name)
-        second = results.get(Experiment(method, task).name + "-perturbed")
+        second = results.get(Experiment(method, task).name + PUSHED)
         drop = NOT_RUN
         if first is not None and second is not None:
             drop = f"{100 * (first['success_rate'] - second['success_rate']):.0f}"
@@ -141,7 +155,7 @@ def build_table_xiv(results: Results, task: str) -> str:
             ["", "", ""] if paper is None else [f" ({p})" for p in (*paper, paper[0] - paper[1])]
         )
         calm = cell(results, method, task, "low")
-        pushed = cell(results, method, task, "low", "-perturbed")
+        pushed = cell(results, method, task, "low", PUSHED)
         rows.append([LABELS[method], calm + notes[0], pushed + notes[1], drop + notes[2]])
     return table(["Method", "Undisturbed", "Perturbed", "Drop, points"], rows)
 
@@ -160,7 +174,7 @@ def build_seeded(results: Results) -> str:
         [
             LABELS[method],
             cell(results, method, SEEDED_TASK, "low"),
-            cell(results, method, SEEDED_TASK, "low", "-perturbed"),
+            cell(results, method, SEEDED_TASK, "low", PUSHED),
             _by_seed(results, method, "env_steps"),
             _by_seed(results, method, "minutes"),
         ]
@@ -174,6 +188,21 @@ def build_scaling(results: Results) -> str:
     methods = ("dp", *(f"{who}_{n}" for who in ("dp", "student") for n in SCALES), "residual")
     rows = [[LABELS[method], cell(results, method, SEEDED_TASK, "low")] for method in methods]
     return table(["Method", f"{SEEDED_TASK}, low"], rows)
+
+
+def build_students(results: Results) -> str:
+    """The teacher and its students, where they were trained and in the stand-in for a bench."""
+    rows = []
+    for method in ("shipped", *STUDENTS):
+        row = [LABELS[method]]
+        for suffix in ("", REAL, NEW_COLORS):
+            row.append(cell(results, method, STUDENT_TASK, "low", suffix))
+        if method in PAPER_TABLE_II:
+            row[2] += f" ({PAPER_TABLE_II[method]})"
+        if method in ("shipped", "state_student"):
+            row[3] = "sees no colours"
+        rows.append(row)
+    return table(["Policy", STUDENT_TASK, "stand-in", "stand-in, new part colours"], rows)
 
 
 def _by_seed(results: Results, method: str, name: str) -> str:
@@ -211,6 +240,10 @@ def build_report(results: Results) -> str:
         build_seeded(results),
         "## More to clone from, and distillation (paper: Figs. 5, 11, 24)\n",
         build_scaling(results),
+        "## Students that see pictures (paper: Table II, Figs. 10, 11)\n",
+        "The teacher is the shipped policy; what is called real comes from the stand-in for a\n"
+        "real bench ([student](student.md)).\n",
+        build_students(results),
         "## Pushes during the episode (paper: Fig. 8, Table XIV)\n",
         *(f"{task}:\n\n{build_table_xiv(results, task)}" for task in ("one_leg", SEEDED_TASK)),
         "## Bases and residuals (paper: Figs. 25-26)\n",

@@ -28,15 +28,9 @@ from rich.console import Console
 
 from resip_ros.core.errors import ConfigError, DataError, ResipError
 from resip_ros.core.results import write_bytes_atomically, write_json_atomically
-from training.experiment_list import (
-    COPY,
-    EXPERIMENTS,
-    Budget,
-    Experiment,
-    Step,
-    evaluation_steps,
-)
+from training.experiment_list import EXPERIMENTS, evaluation_steps, training_steps
 from training.experiment_report import build_report
+from training.experiment_step import COPY, Budget, Experiment, Step
 from training.program import run_with_settings
 
 
@@ -80,7 +74,7 @@ def chosen(settings: Settings) -> list[Experiment]:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Results by experiment and perturbation; empty when there is no file.
+    """Results by experiment and way of evaluation; empty when there is no file.
 
     Raises:
         DataError: when the file is none of ours.
@@ -95,8 +89,9 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def threads_option(module: str) -> str:
-    """What a command calls its number of threads."""
-    return "--threads" if module == "training.bc" else "--num-threads"
+    """What a command calls its number of threads, or of processes with one thread each."""
+    names = {"training.bc": "--threads", "training.render": "--processes"}
+    return names.get(module, "--num-threads")
 
 
 def run_step(step: Step, console: Console, threads: int | None = None) -> None:
@@ -132,7 +127,7 @@ def run_step(step: Step, console: Console, threads: int | None = None) -> None:
 def run_experiment(experiment: Experiment, settings: Settings, console: Console) -> None:
     """Train, evaluate and keep the results."""
     budget, folder = settings.budget, settings.folder
-    training = experiment.training_steps(folder, budget)
+    training = training_steps(experiment, folder, budget)
     for step in training:
         run_step(step, console, settings.threads)
     took = asdict(budget) if training else {"episodes": budget.episodes}
@@ -144,7 +139,6 @@ def run_experiment(experiment: Experiment, settings: Settings, console: Console)
         results[key] = {
             "experiment": experiment.name,
             **asdict(experiment),
-            "perturb": figures["perturb"],
             **{name: figures[name] for name in kept},
             "evaluation_seed": figures["seed"],
             "budget": took,

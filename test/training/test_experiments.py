@@ -20,17 +20,23 @@ from training.experiment_list import (
     METHODS,
     SEEDED_TASK,
     SHIPPED_TASKS,
-    Budget,
-    Experiment,
     evaluation_steps,
+    training_steps,
 )
-from training.experiment_report import LABELS, PAPER_TABLE_I, build_report, build_seeded, columns
+from training.experiment_report import (
+    LABELS,
+    PAPER_TABLE_I,
+    build_report,
+    build_seeded,
+    columns,
+)
+from training.experiment_step import Budget, Experiment
 from training.experiments import main, read_results, run_step, threads_option
 
 
-def entry(method, task="one_leg", randomness="low", seed=0, perturb=False, k=30, n=40) -> dict:
+def entry(method, task="one_leg", randomness="low", seed=0, k=30, n=40) -> dict:
     return {
-        "method": method, "task": task, "randomness": randomness, "seed": seed, "perturb": perturb,
+        "method": method, "task": task, "randomness": randomness, "seed": seed,
         "n": n, "successes": k, "success_rate": k / n, "ci95": [0.6, 0.86],
         "failure_stages": {"insert": n - k} if n > k else {}, "budget": {"env_steps": 5000},
         "minutes": 9.5,
@@ -49,7 +55,7 @@ def test_the_list_is_complete_and_has_no_name_twice():
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda e: e.name)
 def test_every_command_has_options_that_exist(experiment, tmp_path):
     """What is passed is what the command's settings have as fields."""
-    steps = experiment.training_steps(tmp_path, Budget())
+    steps = training_steps(experiment, tmp_path, Budget())
     for step in [*steps, *evaluation_steps(experiment, tmp_path, Budget()).values()]:
         if step.command[0] == "copy":
             continue
@@ -75,7 +81,7 @@ HELP = _Help()
 
 def test_methods_share_demonstrations_and_base(tmp_path):
     def outputs(method, seed=0):
-        steps = Experiment(method, "lamp", "med", seed).training_steps(tmp_path, Budget())
+        steps = training_steps(Experiment(method, "lamp", "med", seed), tmp_path, Budget())
         return [step.output for step in steps]
 
     assert outputs("residual")[:2] == outputs("dp") == outputs("idql")[:2]
@@ -89,7 +95,7 @@ def test_methods_share_demonstrations_and_base(tmp_path):
 
 def test_a_student_learns_from_its_seeds_residual(tmp_path):
     def steps(method):
-        return Experiment(method, "peg_in_hole", "low", 2).training_steps(tmp_path, Budget())
+        return training_steps(Experiment(method, "peg_in_hole", "low", 2), tmp_path, Budget())
 
     own = steps("student_100")
     assert own[:-2] == steps("residual")
@@ -106,8 +112,8 @@ def test_a_student_learns_from_its_seeds_residual(tmp_path):
 
 
 def test_a_residual_is_shown_the_demonstrations_of_its_base(tmp_path):
-    collect, clone, _, learn = Experiment("residual_demonstrations", "one_leg").training_steps(
-        tmp_path, Budget()
+    collect, clone, _, learn = training_steps(
+        Experiment("residual_demonstrations", "one_leg"), tmp_path, Budget()
     )
     data = str(collect.output)
     assert dict(itertools.pairwise(clone.command))["--data"] == data
@@ -141,7 +147,7 @@ def fake(tmp_path, monkeypatch):
             if not finished:
                 raise KeyboardInterrupt
         elif command == "training.evaluate":
-            figures = entry("?") | {"steps_mean_success": 9.0, "perturb": "--perturb" in words}
+            figures = entry("?") | {"steps_mean_success": 9.0}
             Path(options["--json"]).parent.mkdir(parents=True, exist_ok=True)
             Path(options["--json"]).write_text(json.dumps(figures | {"seed": 1}))
         return original([sys.executable, "-c", ""], check=False)
@@ -196,7 +202,7 @@ def test_threads_are_passed_on_as_each_command_calls_them(fake, capsys):
 
 
 def test_a_failing_command_ends_the_run_with_its_name(fake, capsys, tmp_path):
-    step = Experiment("dp", "one_leg").training_steps(tmp_path, Budget())[0]
+    step = training_steps(Experiment("dp", "one_leg"), tmp_path, Budget())[0]
     failing = fake[3]
     failing.append(list(step.command))
     with pytest.raises(ResipError, match="training.collect ended with 3"):
@@ -210,8 +216,11 @@ def test_empty_cells_say_so():
 
 
 def test_seeds_stand_one_below_the_other():
-    results = {f"r{seed}": entry("resip", seed=seed, k=20 + seed) for seed in (0, 1)}
-    results["p"] = entry("resip", perturb=True, k=1)
+    results = {
+        Experiment("resip", "one_leg", "low", seed).name: entry("resip", seed=seed, k=20 + seed)
+        for seed in (0, 1)
+    }
+    results["one_leg-low-resip-s0-perturbed"] = entry("resip", k=1)
     assert "| 50 [60, 86] n=40<br>52 [60, 86] n=40 (98) |" in build_report(results)
 
 
@@ -243,7 +252,7 @@ def test_learners_stand_side_by_side_after_equally_many_env_steps():
 def test_the_drop_is_ours_minus_ours():
     results = {
         "one_leg-low-dp-s0": entry("dp", k=36),
-        "one_leg-low-dp-s0-perturbed": entry("dp", perturb=True, k=26),
+        "one_leg-low-dp-s0-perturbed": entry("dp", k=26),
     }
     assert "| 90 [60, 86] n=40 (52) | 65 [60, 86] n=40 (32) | 25 (20) |" in build_report(results)
 

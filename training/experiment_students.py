@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Students of the policies that come with the package (ResiP §II-D, Table II, Figs. 10, 11).
+
+The teacher's episodes are cloned as states, or drawn and cloned as pictures; "real" episodes are
+those of scripted operators in the stand-in for a real bench (training.real_standin).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from training.experiment_step import Budget, Experiment, Recipe, Step
+
+REAL_EPISODES = (10, 40)
+"""Of the stand-in, as in Table II."""
+_PARTS = 8
+"""The teacher's episodes are kept in so many parts, which an interruption does not lose."""
+_HORIZON = 2
+"""Steps of a plan that a student executes: more often planned, it inserts more
+(docs/experiments.md, 16)."""
+
+
+def teach(e: Experiment, folder: Path, budget: Budget) -> Step:
+    """Successful episodes of the shipped policy."""
+    command = (
+        "training.collect", e.task, "--policy", str(Path("models") / e.task), "--episodes",
+        str(budget.lessons), "--parts", str(_PARTS), "--seed", str(50 + e.seed),
+        "--randomness", e.randomness,
+    )  # fmt: skip
+    return _into(folder, e, "lessons", command)
+
+
+def teach_in_standin(e: Experiment, folder: Path) -> Step:
+    """Scripted demonstrations in the stand-in."""
+    command = (
+        "training.collect", e.task, "--simulation", "standin", "--episodes",
+        str(max(REAL_EPISODES)), "--seed", str(100 + e.seed), "--randomness", e.randomness,
+    )  # fmt: skip
+    return _into(folder, e, "real", command)
+
+
+def _draw(e: Experiment, folder: Path, what: str, data: Step, look: str, episodes: int) -> Step:
+    """The first episodes as pictures."""
+    command = (
+        "training.render", str(data.output), "--look", look, "--episodes", str(episodes),
+        "--seed", str(e.seed),
+    )  # fmt: skip
+    return _into(folder, e, what, command)
+
+
+def _into(folder: Path, e: Experiment, what: str, command: tuple[str, ...]) -> Step:
+    """A command that writes a dataset, one for all students of a seed."""
+    out = folder / "data" / f"{e.task}-{e.randomness}-{what}-s{e.seed}.zarr"
+    parts = out.with_name(f".{out.name}.parts")
+    return Step((*command, "--out", str(out)), out, out if what.endswith("pictures") else parts)
+
+
+def _clone(e: Experiment, folder: Path, data: Step, *options: str) -> Step:
+    run = folder / e.name / "run"
+    command = (
+        "training.bc", "--data", str(data.output), "--task", e.task, "--seed", str(e.seed),
+        "--action-horizon", str(_HORIZON), "--out", str(e.policy(folder) / "base"), "--run-dir",
+        str(run), *options,
+    )  # fmt: skip
+    return Step(command, run / "metrics.json", run / "checkpoint.pt")
+
+
+def _state_student(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
+    """It sees what the teacher sees."""
+    lessons = teach(e, folder, budget)
+    options = "--steps", str(budget.bc_steps), "--batch", str(budget.bc_batch)
+    return [lessons, _clone(e, folder, lessons, *options)]
+
+
+def _image_student(real: int, synthetic: bool) -> Recipe:
+    """It sees two cameras: pictures of the teacher, of so many real episodes, or of both."""
+
+    def build(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
+        steps, drawn = [], []
+        if synthetic:
+            steps.append(teach(e, folder, budget))
+            drawn.append(_draw(e, folder, "pictures", steps[-1], "random", budget.drawn))
+        if real:
+            steps.append(teach_in_standin(e, folder))
+            drawn.append(_draw(e, folder, f"real-{real}-pictures", steps[-1], "standin", real))
+        options = [
+            "--observation", "images", "--steps", str(budget.student_steps), "--batch",
+            str(budget.student_batch),
+        ]  # fmt: skip
+        if len(drawn) == 2:
+            options += ["--real", str(drawn[1].output)]
+        return [*steps, *drawn, _clone(e, folder, drawn[0], *options)]
+
+    return build
+
+
+STUDENTS: dict[str, Recipe] = {
+    "state_student": _state_student,
+    "image_student": _image_student(0, synthetic=True),
+    **{f"real_{n}": _image_student(n, synthetic=False) for n in REAL_EPISODES},
+    **{f"real_{n}_sim": _image_student(n, synthetic=True) for n in REAL_EPISODES},
+}
+"""By method; those that are called real_N see N real episodes."""
