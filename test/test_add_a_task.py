@@ -90,7 +90,7 @@ def test_broken_files_are_refused(install, text, old, new, reason) -> None:
     [
         ("SCENE = TaskScene(", "OTHER = TaskScene(", "needs SCENE = TaskScene"),
         ('scatter={"plate": Scatter(1.0, 1e-3), ', "scatter={", "scatter has block, the task's"),
-        ('add_body(name="plate"', 'add_body(name="dish"', "no body plate; every part"),
+        ('add_part(spec, "plate"', 'add_part(spec, "dish"', "no body plate; every part"),
     ],
 )
 def test_scenes_that_lack_something_are_refused(install, text, old, new, reason) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 
 from resip_ros.core.geometry import Array
 from resip_ros.sim.arm import BIT_BENCH, BIT_FIXTURE, BIT_LEG, BIT_ROBOT, BIT_TOP
-from resip_ros.sim.parts import GEOM, add_bench, contact_settings
+from resip_ros.sim.parts import GEOM, add_bench, add_part, contact_settings
 from resip_ros.sim.task_scene import Scatter, Spread, TaskScene
 
 BLADE_HALF_M = np.array([0.020, 0.006, 0.0175])
@@ -62,8 +62,7 @@ def add_biman_insert(spec: mujoco.MjSpec, timestep: float) -> None:
 
 
 def _add_plate(spec: mujoco.MjSpec, timestep: float) -> None:
-    body = spec.worldbody.add_body(name="plate", pos=PLATE_NOMINAL.tolist())
-    body.add_freejoint(name="plate")
+    body = add_part(spec, "plate", PLATE_NOMINAL)
     volumes = np.prod([BLADE_HALF_M, HEAD_HALF_M], axis=1)
     places = (BLADE_HALF_M[2] - PLATE_HALF_HEIGHT_M, PLATE_HALF_HEIGHT_M - HEAD_HALF_M[2])
     for i, half in enumerate((BLADE_HALF_M, HEAD_HALF_M)):
@@ -82,8 +81,7 @@ def _add_plate(spec: mujoco.MjSpec, timestep: float) -> None:
 
 def _add_receptacle(spec: mujoco.MjSpec, timestep: float) -> None:
     """Four boxes around the slot and a handle; one thin box for the contact with the bench."""
-    body = spec.worldbody.add_body(name="receptacle", pos=RECEPTACLE_NOMINAL.tolist())
-    body.add_freejoint(name="receptacle")
+    body = add_part(spec, "receptacle", RECEPTACLE_NOMINAL)
     (out_x, out_y, half_z), (in_x, in_y) = FRAME_HALF_M, SLOT_HALF_M
     walls: dict[str, tuple[list[float], list[float]]] = {}
     for i, side in enumerate((-1, 1)):

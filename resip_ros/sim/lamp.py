@@ -25,18 +25,22 @@ import mujoco
 import numpy as np
 
 from resip_ros.core.geometry import Array, matrix_to_quat_wxyz, rotation_z
-from resip_ros.sim.arm import BIT_BENCH, BIT_FIXTURE, BIT_LEG, BIT_PIN, BIT_ROBOT, BIT_TOP
+from resip_ros.sim.arm import BIT_BENCH, BIT_FIXTURE, BIT_LEG, BIT_ROBOT
 from resip_ros.sim.parts import (
     FIXTURE_NOMINAL,
     GEOM,
+    LYING,
     Thread,
     add_bench,
+    add_bore,
     add_fixture,
+    add_foot,
     add_mesh,
+    add_part,
     add_stud,
-    add_thread_pins,
     contact_settings,
     male_thread_meshes,
+    prism_rings,
     wedge_ring_meshes,
 )
 from resip_ros.sim.round_table import STUD_TURN_RAD
@@ -73,10 +77,8 @@ _COLOUR = {
 
 BASE_NOMINAL = np.array([0.5065, 0.0, BASE_HALF_HEIGHT_M])
 BULB_NOMINAL = np.array([0.395, 0.190, BULB_RADIUS_M])
-# lying on a face, tip towards the robot: z of the bulb along +x of the base
-BULB_NOMINAL_ROT = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]) @ rotation_z(
-    np.array(-7 * 2 * np.pi / BULB_SIDES)
-)
+# on a face
+BULB_NOMINAL_ROT = LYING @ rotation_z(np.array(-7 * 2 * np.pi / BULB_SIDES))
 HOOD_NOMINAL = np.array([0.400, -0.160, HOOD_HALF_M])
 
 
@@ -87,14 +89,6 @@ def add_lamp(spec: mujoco.MjSpec, timestep: float) -> None:
     _add_base(spec, timestep)
     _add_bulb(spec, timestep)
     _add_hood(spec, timestep)
-
-
-def _add_part(spec: mujoco.MjSpec, name: str) -> mujoco.MjsBody:
-    pos, rot = nominal_poses()[name]
-    quat = matrix_to_quat_wxyz(rot).tolist()
-    body = spec.worldbody.add_body(name=name, pos=pos.tolist(), quat=quat)
-    body.add_freejoint(name=name)
-    return body
 
 
 def _solid(body: mujoco.MjsBody, timestep: float) -> dict[str, Any]:
@@ -109,10 +103,10 @@ def _solid(body: mujoco.MjsBody, timestep: float) -> dict[str, Any]:
 
 def _add_base(spec: mujoco.MjSpec, timestep: float) -> None:
     """Prism with a threaded bore from above."""
-    body = _add_part(spec, "lamp_base")
+    body = add_part(spec, "lamp_base", BASE_NOMINAL)
     height = BASE_HALF_HEIGHT_M
     profile = ((BASE_RADIUS_M, -height), (BASE_RADIUS_M, height))
-    block = add_mesh(spec, "lamp_base_block", _rings(BASE_SIDES, profile))
+    block = add_mesh(spec, "lamp_base_block", prism_rings(BASE_SIDES, profile))
     body.add_geom(
         name=block,
         type=GEOM.mjGEOM_MESH,
@@ -123,54 +117,23 @@ def _add_base(spec: mujoco.MjSpec, timestep: float) -> None:
         group=3,
         **_solid(body, timestep) | {"conaffinity": BIT_ROBOT | BIT_FIXTURE | BIT_LEG},
     )
-    contact = contact_settings(timestep, _PART_FRICTION)
-    # a square in the block carries the weight: fewer contacts with the bench
-    half = BASE_RADIUS_M / np.sqrt(2.0)
-    body.add_geom(
-        name="lamp_base_foot",
-        type=GEOM.mjGEOM_BOX,
-        pos=[0, 0, -0.5 * height - 5e-5],
-        size=[half, half, 0.5 * height],
-        mass=0.0,
-        group=3,
-        contype=0,
-        conaffinity=BIT_BENCH,
-        **contact,
-    )
-    for mesh in wedge_ring_meshes(
+    add_foot(body, "lamp_base_foot", BASE_RADIUS_M / np.sqrt(2.0), height, timestep)
+    ring = wedge_ring_meshes(
         spec, "lamp_base_wedge", THREAD.bore_radius, BASE_RADIUS_M, 2 * height - 0.001, 0.0008
-    ):
-        body.add_geom(
-            name=mesh,
-            type=GEOM.mjGEOM_MESH,
-            meshname=mesh,
-            pos=[0, 0, height],
-            rgba=_COLOUR["lamp_base"],
-            contype=BIT_TOP,
-            conaffinity=0,
-            mass=0.0,
-            **contact,
-        )
-    pins = dict(contype=BIT_PIN, conaffinity=0, rgba=[0.4, 0.3, 0.2, 1], **contact)
-    add_thread_pins(body, THREAD, "lamp_base_pin", np.array([0.0, 0.0, height]), **pins)
-
-
-def _rings(sides: int, rings: tuple[tuple[float, float], ...]) -> np.ndarray:
-    """Corners (n, 3) of polygons around z, one face towards +x, from (apothem, height) pairs."""
-    angles = 2 * np.pi * (np.arange(sides) + 0.5) / sides
-    unit = np.array([np.cos(angles), np.sin(angles)]).T / np.cos(np.pi / sides)
-    return np.array([[*(apothem * point), z] for apothem, z in rings for point in unit])
+    )
+    mouth = np.array([0.0, 0.0, height])
+    add_bore(body, THREAD, "lamp_base", ring, mouth, _COLOUR["lamp_base"], timestep)
 
 
 def _add_bulb(spec: mujoco.MjSpec, timestep: float) -> None:
     """Prism with a tapering end and a threaded stud."""
-    body = _add_part(spec, "bulb")
+    body = add_part(spec, "bulb", BULB_NOMINAL, BULB_NOMINAL_ROT)
     profile = (
         (BULB_RADIUS_M, BULB_SHOULDER_M),
         (BULB_RADIUS_M, BULB_STRAIGHT_END_M),
         (_BULB_TOP_RADIUS_M, BULB_END_M),
     )
-    glass = add_mesh(spec, "bulb_glass", _rings(BULB_SIDES, profile))
+    glass = add_mesh(spec, "bulb_glass", prism_rings(BULB_SIDES, profile))
     body.add_geom(
         name=glass,
         type=GEOM.mjGEOM_MESH,
@@ -184,7 +147,7 @@ def _add_bulb(spec: mujoco.MjSpec, timestep: float) -> None:
 
 def _add_hood(spec: mujoco.MjSpec, timestep: float) -> None:
     """Ring of wedges: a cone and, above it, a straight collar."""
-    body = _add_part(spec, "hood")
+    body = add_part(spec, "hood", HOOD_NOMINAL)
     profile = {
         "cone": ((HOOD_RIM_M, -HOOD_HALF_M), (HOOD_COLLAR_M, HOOD_COLLAR_LOW_M)),
         "collar": ((HOOD_COLLAR_M, HOOD_COLLAR_LOW_M), (HOOD_COLLAR_M, HOOD_HALF_M)),
@@ -192,7 +155,7 @@ def _add_hood(spec: mujoco.MjSpec, timestep: float) -> None:
     share = {"cone": 0.8, "collar": 0.2}
     for kind, outer in profile.items():
         inner = tuple((apothem - HOOD_WALL_M, z) for apothem, z in outer)
-        corners = _rings(HOOD_SIDES, (*outer, *inner)).reshape(4, HOOD_SIDES, 3)
+        corners = prism_rings(HOOD_SIDES, (*outer, *inner)).reshape(4, HOOD_SIDES, 3)
         for i in range(HOOD_SIDES):
             vertices = corners[:, [i, (i + 1) % HOOD_SIDES]].reshape(-1, 3)
             name = add_mesh(spec, f"hood_{kind}{i}", vertices)

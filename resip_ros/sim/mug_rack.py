@@ -34,6 +34,7 @@ from resip_ros.sim.parts import (
     add_bench,
     add_fixture,
     add_mesh,
+    add_part,
     contact_settings,
 )
 from resip_ros.sim.task_scene import COARSE_TIMESTEP_S, Scatter, TaskScene
@@ -156,8 +157,7 @@ def rough_goals(mug: Mug) -> dict[str, tuple[tuple[float, ...], ...]]:
 
 def _add_rack(spec: mujoco.MjSpec, timestep: float) -> None:
     contact = contact_settings(timestep, _PART_FRICTION)
-    body = spec.worldbody.add_body(name="rack", pos=RACK_NOMINAL.tolist())
-    body.add_freejoint(name="rack")
+    body = add_part(spec, "rack", RACK_NOMINAL)
     meets = BIT_ROBOT | BIT_FIXTURE
     body.add_geom(
         name="base",
@@ -195,12 +195,7 @@ def handle_points() -> Array:
 
 
 def _add_mug(spec: mujoco.MjSpec, timestep: float) -> None:
-    body = spec.worldbody.add_body(
-        name="mug",
-        pos=MUG_NOMINAL.tolist(),
-        quat=matrix_to_quat_wxyz(MUG_NOMINAL_ROT).tolist(),
-    )
-    body.add_freejoint(name="mug")
+    body = add_part(spec, "mug", MUG_NOMINAL, MUG_NOMINAL_ROT)
     shared = {
         "rgba": _GLAZE,
         "contype": BIT_LEG,

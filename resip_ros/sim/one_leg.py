@@ -9,20 +9,22 @@ Dimensions and nominal poses: FurnitureBench square_table as used by ResiP.
 
 from __future__ import annotations
 
-from typing import Any
-
 import mujoco
 import numpy as np
 
-from resip_ros.core.geometry import Array, matrix_to_quat_wxyz
-from resip_ros.sim.arm import BIT_BENCH, BIT_FIXTURE, BIT_LEG, BIT_PIN, BIT_ROBOT, BIT_TOP
+from resip_ros.core.geometry import Array
+from resip_ros.sim.arm import BIT_BENCH, BIT_FIXTURE, BIT_LEG, BIT_ROBOT, BIT_TOP
 from resip_ros.sim.parts import (
     FIXTURE_NOMINAL,
     GEOM,
+    LYING,
     Thread,
     add_bench,
+    add_bore,
     add_fixture,
-    add_thread_pins,
+    add_foot,
+    add_part,
+    add_stud,
     contact_settings,
     male_thread_meshes,
     wedge_ring_meshes,
@@ -50,9 +52,6 @@ LEG_NOMINAL = {
     name: np.array([0.3715, y, LEG_HALF_M])
     for name, y in zip(LEGS, (-0.20, -0.12, 0.12, 0.20), strict=True)
 }
-# lying, tip towards the robot: z of the leg along +x of the base
-LEG_NOMINAL_ROT = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
-
 
 # The reference multiplies the top's force by 25, which would slide it 12 cm at low; the
 # paper states 1.5 cm. These factors give the paper's distances with our friction and masses.
@@ -73,8 +72,7 @@ def add_one_leg(spec: mujoco.MjSpec, timestep: float) -> None:
 def _add_top(spec: mujoco.MjSpec, timestep: float) -> None:
     """Slab of boxes around four square pockets; a threaded bore in each pocket."""
     contact = contact_settings(timestep, _PART_FRICTION)
-    body = spec.worldbody.add_body(name="top", pos=TOP_NOMINAL.tolist())
-    body.add_freejoint(name="top")
+    body = add_part(spec, "top", TOP_NOMINAL)
     body.explicitinertial = True
     body.ipos, body.iquat = [0, 0, 0], [1, 0, 0, 0]
     body.mass = TOP_MASS_KG
@@ -91,37 +89,14 @@ def _add_top(spec: mujoco.MjSpec, timestep: float) -> None:
             rgba=[0.72, 0.52, 0.34, 1],
             **solid,
         )
-    # one thin box carries the weight: fewer contacts with the bench than nine tiles
-    body.add_geom(
-        name="top_base",
-        type=GEOM.mjGEOM_BOX,
-        pos=[0, 0, -0.5 * TOP_HALF_THICK_M - 5e-5],
-        size=[TOP_HALF_M, TOP_HALF_M, 0.5 * TOP_HALF_THICK_M],
-        mass=0.0,
-        group=3,
-        contype=0,
-        conaffinity=BIT_BENCH,
-        **contact,
-    )
+    add_foot(body, "top_base", TOP_HALF_M, TOP_HALF_THICK_M, timestep)
     ring = wedge_ring_meshes(
         spec, "bore", THREAD.bore_radius, _POCKET_M, thick - 0.001, chamfer=0.0008
     )
-    pins = dict(contype=BIT_PIN, conaffinity=0, **contact)
     for k, (sx, sy) in enumerate((a, b) for a in (-1, 1) for b in (-1, 1)):
         mouth = np.array([sx * HOLE_M, sy * HOLE_M, TOP_HALF_THICK_M])
-        for mesh in ring:
-            body.add_geom(
-                name=f"hole{k}_{mesh}",
-                type=GEOM.mjGEOM_MESH,
-                meshname=mesh,
-                pos=mouth.tolist(),
-                rgba=[0.55, 0.38, 0.22, 1],
-                contype=BIT_TOP,
-                conaffinity=BIT_ROBOT,
-                mass=0.0,
-                **contact,
-            )
-        add_thread_pins(body, THREAD, f"hole{k}_pin", mouth, rgba=[0.4, 0.3, 0.2, 1], **pins)
+        colour = [0.55, 0.38, 0.22, 1]
+        add_bore(body, THREAD, f"hole{k}", ring, mouth, colour, timestep, meets=BIT_ROBOT)
 
 
 def _slab_tiles() -> list[tuple[float, float, float, float]]:
@@ -136,58 +111,27 @@ def _slab_tiles() -> list[tuple[float, float, float, float]]:
 
 def _add_leg(spec: mujoco.MjSpec, name: str, meshes: list[str], timestep: float) -> None:
     """Square body with a threaded stud."""
-    contact = contact_settings(timestep, _PART_FRICTION)
-    body = spec.worldbody.add_body(
-        name=name,
-        pos=LEG_NOMINAL[name].tolist(),
-        quat=matrix_to_quat_wxyz(LEG_NOMINAL_ROT).tolist(),
-    )
-    body.add_freejoint(name=name)
+    body = add_part(spec, name, LEG_NOMINAL[name], LYING)
     half_length = 0.5 * (LEG_END_M - LEG_SHOULDER_M)
     body.add_geom(
         name=f"{name}_body",
         type=GEOM.mjGEOM_BOX,
         pos=[0, 0, 0],
         size=[LEG_HALF_M, LEG_HALF_M, half_length],
-        rgba=[0.93, 0.90, 0.84, 1] if name != "leg4" else [0.30, 0.55, 0.80, 1],
+        rgba=[0.93, 0.90, 0.84, 1] if name != THREADED else [0.30, 0.55, 0.80, 1],
         mass=0.8 * LEG_MASS_KG,
         contype=BIT_LEG,
         conaffinity=BIT_ROBOT | BIT_BENCH | BIT_FIXTURE | BIT_TOP | BIT_LEG,
-        **contact,
+        **contact_settings(timestep, _PART_FRICTION),
     )
-    stud: dict[str, Any] = {
-        "pos": [0, 0, LEG_TIP_M],
-        "type": GEOM.mjGEOM_MESH,
-        "rgba": [0.75, 0.72, 0.68, 1],
-    }
-    for i, mesh in enumerate(meshes):
-        body.add_geom(
-            name=f"{name}_{mesh}",
-            meshname=mesh,
-            mass=0.2 * LEG_MASS_KG if i == 0 else 0.0,
-            contype=0,
-            conaffinity=BIT_TOP | BIT_PIN if i == 0 or name == THREADED else 0,
-            **stud,
-            **contact,
-        )
-    # the stud meets bench, fixture and fingers through one capsule: ridges meet threads only
-    body.add_geom(
-        name=f"{name}_guard",
-        type=GEOM.mjGEOM_CAPSULE,
-        fromto=[0, 0, LEG_TIP_M + 0.009, 0, 0, LEG_TIP_M + 0.020],
-        size=[0.009, 0, 0],
-        mass=0.0,
-        group=3,
-        contype=0,
-        conaffinity=BIT_ROBOT | BIT_BENCH | BIT_FIXTURE,
-        **contact,
-    )
+    mass, threaded = 0.2 * LEG_MASS_KG, name == THREADED
+    add_stud(body, meshes, LEG_TIP_M, 0.0, mass, timestep, threaded=threaded)
 
 
 def nominal_poses() -> dict[str, tuple[Array, Array]]:
     """Part name to position (3,) m and R (3, 3) before the impulses."""
     poses = {"top": (TOP_NOMINAL.copy(), np.eye(3))}
-    poses |= {name: (LEG_NOMINAL[name].copy(), LEG_NOMINAL_ROT.copy()) for name in LEGS}
+    poses |= {name: (LEG_NOMINAL[name].copy(), LYING.copy()) for name in LEGS}
     return poses
 
 

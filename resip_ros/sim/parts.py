@@ -16,14 +16,16 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from resip_ros.core.geometry import matrix_to_quat_wxyz, rotation_z
+from resip_ros.core.geometry import Array, matrix_to_quat_wxyz, rotation_z
 from resip_ros.sim.arm import BIT_BENCH, BIT_FIXTURE, BIT_PIN, BIT_ROBOT, BIT_TOP
 
 GEOM = mujoco.mjtGeom
 FIXTURE_NOMINAL = np.array([0.6815, 0.0, 0.015])
 """(3,) position of the U fixture in the base frame (FurnitureBench as used by ResiP)."""
+LYING = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
+"""R (3, 3) of a part that lies, its z along +x of the base: its tip points towards the robot."""
 _FIXTURE_FRICTION = 0.15
-_STUD_FRICTION = 0.15
+_PART_FRICTION = 0.15
 GUARD_RADIUS_M = 0.009
 """Radius of the capsule that stands for a stud where no thread is."""
 # PhysX averages part (0.15) and table (0.10) friction; MuJoCo takes the bench's by priority
@@ -90,6 +92,49 @@ def add_fixture(spec: mujoco.MjSpec, timestep: float) -> None:
         )
 
 
+def add_part(
+    spec: mujoco.MjSpec, name: str, pos: Array, rot: Array | None = None
+) -> mujoco.MjsBody:
+    """Body of a part that moves freely; its joint has its name.
+
+    Args:
+        spec: Scene, world frame = robot base frame.
+        name: The part's name in the task.
+        pos: (3,) m.
+        rot: R (3, 3); upright if None.
+    """
+    body = spec.worldbody.add_body(name=name, pos=pos.tolist())
+    if rot is not None:
+        body.quat = matrix_to_quat_wxyz(rot).tolist()
+    body.add_freejoint(name=name)
+    return body
+
+
+def add_foot(
+    body: mujoco.MjsBody, name: str, half_side: float, half_height: float, timestep: float
+) -> None:
+    """One thin square that carries a part's weight: fewer contacts with the bench than its shape.
+
+    Args:
+        body: The part; its underside is half_height below its origin.
+        name: Of the geom, which has no mass and meets the bench alone.
+        half_side: m.
+        half_height: m.
+        timestep: Physics step, s.
+    """
+    body.add_geom(
+        name=name,
+        type=GEOM.mjGEOM_BOX,
+        pos=[0, 0, -0.5 * half_height - 5e-5],
+        size=[half_side, half_side, 0.5 * half_height],
+        mass=0.0,
+        group=3,
+        contype=0,
+        conaffinity=BIT_BENCH,
+        **contact_settings(timestep, _PART_FRICTION),
+    )
+
+
 @dataclass(frozen=True)
 class Thread:
     """A male and a female thread that fit each other; right-handed."""
@@ -130,6 +175,13 @@ def add_mesh(spec: mujoco.MjSpec, name: str, vertices: np.ndarray) -> str:
     """Convex mesh from its vertices (V, 3); returns the name."""
     spec.add_mesh(name=name, uservert=np.asarray(vertices, dtype=float).ravel().tolist())
     return name
+
+
+def prism_rings(sides: int, rings: tuple[tuple[float, float], ...]) -> Array:
+    """Corners (n, 3) of polygons around z, one face towards +x, from (apothem, height) pairs."""
+    angles = 2 * np.pi * (np.arange(sides) + 0.5) / sides
+    unit = np.array([np.cos(angles), np.sin(angles)]).T / np.cos(np.pi / sides)
+    return np.array([[*(apothem * point), z] for apothem, z in rings for point in unit])
 
 
 def _ring_points(radius: float, z: float, count: int) -> list[list[float]]:
@@ -190,7 +242,47 @@ def wedge_ring_meshes(
     return names
 
 
-def add_thread_pins(
+def add_bore(
+    body: mujoco.MjsBody,
+    thread: Thread,
+    name: str,
+    ring: list[str],
+    mouth: Array,
+    rgba: list[float],
+    timestep: float,
+    *,
+    meets: int = 0,
+) -> None:
+    """Threaded bore, open towards +z: what is around it (BIT_TOP), and pins (BIT_PIN).
+
+    Args:
+        body: Part that it belongs to.
+        thread: What fits into it.
+        name: Begins the names of the geoms, which have no mass.
+        ring: Meshes around the bore, their mouth at z = 0.
+        mouth: (3,) in the part's frame, m.
+        rgba: Colour of the ring.
+        timestep: Physics step, s.
+        meets: What the ring meets besides studs.
+    """
+    contact = contact_settings(timestep, _PART_FRICTION)
+    for i, mesh in enumerate(ring):
+        body.add_geom(
+            name=f"{name}_ring{i}",
+            type=GEOM.mjGEOM_MESH,
+            meshname=mesh,
+            pos=mouth.tolist(),
+            rgba=rgba,
+            contype=BIT_TOP,
+            conaffinity=meets,
+            mass=0.0,
+            **contact,
+        )
+    pins = dict(contype=BIT_PIN, conaffinity=0, rgba=[0.4, 0.3, 0.2, 1], **contact)
+    _add_pins(body, thread, f"{name}_pin", mouth, **pins)
+
+
+def _add_pins(
     body: mujoco.MjsBody, thread: Thread, prefix: str, centre: np.ndarray, **contact: Any
 ) -> None:
     """Inward capsule pins on one turn of the helix, bore mouth at `centre` (3,)."""
@@ -212,7 +304,14 @@ def add_thread_pins(
 
 
 def add_stud(
-    body: mujoco.MjsBody, meshes: list[str], tip: float, turn: float, mass: float, timestep: float
+    body: mujoco.MjsBody,
+    meshes: list[str],
+    tip: float,
+    turn: float,
+    mass: float,
+    timestep: float,
+    *,
+    threaded: bool = True,
 ) -> None:
     """Threaded stud of ``male_thread_meshes``.
 
@@ -223,8 +322,9 @@ def add_stud(
         turn: Yaw of the thread in the part, rad.
         mass: kg.
         timestep: Physics step, s.
+        threaded: Whether the ridge meets anything; else it is only drawn.
     """
-    contact = contact_settings(timestep, _STUD_FRICTION)
+    contact = contact_settings(timestep, _PART_FRICTION)
     for i, mesh in enumerate(meshes):
         body.add_geom(
             name=f"{body.name}_{mesh}",
@@ -235,7 +335,7 @@ def add_stud(
             rgba=[0.75, 0.72, 0.68, 1],
             mass=mass if i == 0 else 0.0,
             contype=0,
-            conaffinity=BIT_TOP | BIT_PIN,
+            conaffinity=BIT_TOP | BIT_PIN if i == 0 or threaded else 0,
             **contact,
         )
     # the stud meets bench, fixture and fingers through one capsule: ridges meet threads only

@@ -20,7 +20,14 @@ import numpy as np
 
 from resip_ros.core.geometry import Array
 from resip_ros.sim.arm import BIT_BENCH, BIT_FIXTURE, BIT_LEG, BIT_ROBOT, BIT_TOP
-from resip_ros.sim.parts import FIXTURE_NOMINAL, GEOM, add_bench, add_fixture, contact_settings
+from resip_ros.sim.parts import (
+    FIXTURE_NOMINAL,
+    GEOM,
+    add_bench,
+    add_fixture,
+    add_part,
+    contact_settings,
+)
 from resip_ros.sim.task_scene import Scatter, Spread, TaskScene
 
 PEG_HALF_M = np.array([0.008, 0.005, 0.025])
@@ -50,8 +57,7 @@ def add_peg_in_hole(spec: mujoco.MjSpec, timestep: float) -> None:
 
 
 def _add_peg(spec: mujoco.MjSpec, timestep: float) -> None:
-    body = spec.worldbody.add_body(name="peg", pos=PEG_NOMINAL.tolist())
-    body.add_freejoint(name="peg")
+    body = add_part(spec, "peg", PEG_NOMINAL)
     body.add_geom(
         name="peg",
         type=GEOM.mjGEOM_BOX,
@@ -67,8 +73,7 @@ def _add_peg(spec: mujoco.MjSpec, timestep: float) -> None:
 def _add_block(spec: mujoco.MjSpec, timestep: float) -> None:
     """Four boxes around the hole: exact for a rectangular peg, and the fastest contact."""
     contact = contact_settings(timestep, _PART_FRICTION) | {"solimp": _WALL_SOLIMP}
-    body = spec.worldbody.add_body(name="hole", pos=HOLE_NOMINAL.tolist())
-    body.add_freejoint(name="hole")
+    body = add_part(spec, "hole", HOLE_NOMINAL)
     body.explicitinertial = True
     body.ipos, body.iquat = [0, 0, 0], [1, 0, 0, 0]
     body.mass = BLOCK_MASS_KG

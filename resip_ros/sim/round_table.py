@@ -22,20 +22,24 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from resip_ros.core.geometry import Array, matrix_to_quat_wxyz, rotation_z
-from resip_ros.sim.arm import BIT_BENCH, BIT_FIXTURE, BIT_LEG, BIT_PIN, BIT_ROBOT, BIT_TOP
+from resip_ros.core.geometry import Array, rotation_z
+from resip_ros.sim.arm import BIT_BENCH, BIT_FIXTURE, BIT_LEG, BIT_ROBOT, BIT_TOP
 from resip_ros.sim.parts import (
     FIXTURE_NOMINAL,
     GEOM,
     GUARD_RADIUS_M,
+    LYING,
     Thread,
     add_bench,
+    add_bore,
     add_fixture,
+    add_foot,
     add_mesh,
+    add_part,
     add_stud,
-    add_thread_pins,
     contact_settings,
     male_thread_meshes,
+    prism_rings,
 )
 from resip_ros.sim.task_scene import Scatter, TaskScene
 
@@ -73,11 +77,8 @@ TOP_NOMINAL = np.array([0.5065, 0.0, TOP_HALF_THICK_M])
 # leg and foot lie up to 5 cm further out than in the reference, where the fingers around the leg
 # and our full disc of the foot would meet the top
 LEG_NOMINAL = np.array([0.4055, 0.165, LEG_RADIUS_M])
-# lying, tip towards the robot: z of the leg along +x of the base, its seventh face down, so
-# that a hand that stands it up as it lies begins where the thread begins
-LEG_NOMINAL_ROT = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]) @ rotation_z(
-    np.array(-7 * 2 * np.pi / SIDES)
-)
+# its seventh face down, so that a hand that stands it up as it lies begins where the thread begins
+LEG_NOMINAL_ROT = LYING @ rotation_z(np.array(-7 * 2 * np.pi / SIDES))
 _FOOT_XY = np.array([0.390, -0.16])
 
 
@@ -93,18 +94,7 @@ def add_round_table(spec: mujoco.MjSpec, timestep: float) -> None:
 
 def _prism(spec: mujoco.MjSpec, name: str, apothem: float, span: tuple[float, float]) -> str:
     """Mesh of a prism with SIDES faces around z, one face towards +x."""
-    angles = 2 * np.pi * (np.arange(SIDES) + 0.5) / SIDES
-    circle = apothem / np.cos(np.pi / SIDES) * np.array([np.cos(angles), np.sin(angles)])
-    vertices = [np.append(point, z) for z in span for point in circle.T]
-    return add_mesh(spec, name, np.array(vertices))
-
-
-def _add_part(spec: mujoco.MjSpec, name: str) -> mujoco.MjsBody:
-    pos, rot = nominal_poses()[name]
-    quat = matrix_to_quat_wxyz(rot).tolist()
-    body = spec.worldbody.add_body(name=name, pos=pos.tolist(), quat=quat)
-    body.add_freejoint(name=name)
-    return body
+    return add_mesh(spec, name, prism_rings(SIDES, tuple((apothem, z) for z in span)))
 
 
 def _add_solid(
@@ -146,7 +136,7 @@ def _sector_meshes(spec: mujoco.MjSpec, prefix: str, apothem: float, depth: floa
     return names
 
 
-def _add_bore(
+def _add_tap(
     spec: mujoco.MjSpec,
     body: mujoco.MjsBody,
     apothem: float,
@@ -154,27 +144,15 @@ def _add_bore(
     mouth: float,
     timestep: float,
 ) -> None:
-    """Sectors around a bore with thread pins, open towards +z at ``mouth``; only studs meet it."""
-    contact = contact_settings(timestep, _PART_FRICTION)
-    for mesh in _sector_meshes(spec, f"{body.name}_sector", apothem, depth):
-        body.add_geom(
-            name=mesh,
-            type=GEOM.mjGEOM_MESH,
-            meshname=mesh,
-            pos=[0, 0, mouth],
-            rgba=_COLOUR[body.name],
-            contype=BIT_TOP,
-            conaffinity=0,
-            mass=0.0,
-            **contact,
-        )
-    pins = dict(contype=BIT_PIN, conaffinity=0, rgba=[0.4, 0.3, 0.2, 1], **contact)
-    add_thread_pins(body, THREAD, f"{body.name}_pin", np.array([0.0, 0.0, mouth]), **pins)
+    """Threaded bore along the axis of a prism, open towards +z at height ``mouth``."""
+    sectors = _sector_meshes(spec, f"{body.name}_sector", apothem, depth)
+    at = np.array([0.0, 0.0, mouth])
+    add_bore(body, THREAD, body.name, sectors, at, _COLOUR[body.name], timestep)
 
 
 def _add_top(spec: mujoco.MjSpec, timestep: float) -> None:
     """Disc with a threaded bore in the middle."""
-    body = _add_part(spec, "top")
+    body = add_part(spec, "top", TOP_NOMINAL)
     body.explicitinertial = True
     body.ipos, body.iquat = [0, 0, 0], [1, 0, 0, 0]
     body.mass = TOP_MASS_KG
@@ -184,36 +162,24 @@ def _add_top(spec: mujoco.MjSpec, timestep: float) -> None:
     disc = _prism(spec, "top_disc", TOP_RADIUS_M, (-height, height))
     meets = BIT_ROBOT | BIT_FIXTURE | BIT_LEG
     _add_solid(body, disc, 0.0, timestep, conaffinity=meets, group=3)
-    # a square in the disc carries the weight: fewer contacts with the bench
-    half = TOP_RADIUS_M / np.sqrt(2.0)
-    body.add_geom(
-        name="top_base",
-        type=GEOM.mjGEOM_BOX,
-        pos=[0, 0, -0.5 * height - 5e-5],
-        size=[half, half, 0.5 * height],
-        mass=0.0,
-        group=3,
-        contype=0,
-        conaffinity=BIT_BENCH,
-        **contact_settings(timestep, _PART_FRICTION),
-    )
-    _add_bore(spec, body, TOP_RADIUS_M, 2 * height - 0.001, height, timestep)
+    add_foot(body, "top_base", TOP_RADIUS_M / np.sqrt(2.0), height, timestep)
+    _add_tap(spec, body, TOP_RADIUS_M, 2 * height - 0.001, height, timestep)
 
 
 def _add_leg(spec: mujoco.MjSpec, stud: list[str], timestep: float) -> None:
     """Round body, stud at one end, tap at the other."""
-    body = _add_part(spec, "leg")
+    body = add_part(spec, "leg", LEG_NOMINAL, LEG_NOMINAL_ROT)
     solid = _prism(spec, "leg_body", LEG_RADIUS_M, (LEG_SHOULDER_M, LEG_END_M))
     _add_solid(body, solid, 0.85 * LEG_MASS_KG, timestep, group=3)
     plug = _prism(spec, "leg_plug", LEG_RADIUS_M, (LEG_SHOULDER_M, LEG_END_M - _TAP_DEPTH_M))
     _add_solid(body, plug, 0.0, timestep, contype=BIT_TOP, conaffinity=0)
-    _add_bore(spec, body, LEG_RADIUS_M, _TAP_DEPTH_M, LEG_END_M, timestep)
+    _add_tap(spec, body, LEG_RADIUS_M, _TAP_DEPTH_M, LEG_END_M, timestep)
     add_stud(body, stud, LEG_TIP_M, STUD_TURN_RAD, 0.15 * LEG_MASS_KG, timestep)
 
 
 def _add_foot(spec: mujoco.MjSpec, stud: list[str], timestep: float) -> None:
     """Disc with a stem above it and a stud below."""
-    body = _add_part(spec, "foot")
+    body = add_part(spec, "foot", *_foot_pose())
     apothem = FOOT_RADIUS_M * np.cos(np.pi / SIDES)
     disc = _prism(spec, "foot_disc", apothem, (0.0, FOOT_DISC_M))
     _add_solid(body, disc, 0.5 * FOOT_MASS_KG, timestep, contype=BIT_LEG | BIT_TOP)

@@ -7,6 +7,7 @@ import pytest
 
 from resip_ros.core.config import load_control_config
 from resip_ros.core.errors import ConfigError
+from resip_ros.core.geometry import matrix_to_quat_wxyz
 from resip_ros.core.tasks import ONE_LEG
 from resip_ros.sim import one_leg
 from resip_ros.sim.scene import build_scene
@@ -41,7 +42,7 @@ def test_goal_of_the_task_fits_the_geometry():
 def test_nominal_parts_rest_on_the_bench_apart(model):
     data = mujoco.MjData(model)
     for name, (pos, rot) in one_leg.nominal_poses().items():
-        quat = one_leg.matrix_to_quat_wxyz(rot)
+        quat = matrix_to_quat_wxyz(rot)
         data.joint(name).qpos[:] = np.concatenate([pos, quat])
     mujoco.mj_forward(model, data)
     assert set(one_leg.nominal_poses()) == set(ONE_LEG.parts)

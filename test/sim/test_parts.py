@@ -9,7 +9,7 @@ from resip_ros.core.config import load_control_config
 from resip_ros.core.geometry import matrix_to_quat_wxyz, rotation_z
 from resip_ros.core.tasks import ONE_LEG, pair_assembled
 from resip_ros.sim.one_leg import HOLE_M, LEG_TIP_M, THREAD, TOP_HALF_THICK_M, TOP_NOMINAL
-from resip_ros.sim.parts import contact_settings
+from resip_ros.sim.parts import LYING, add_foot, add_part, contact_settings, prism_rings
 from resip_ros.sim.scene import build_scene
 
 CORNERS = [(-1, -1), (-1, 1), (1, -1), (1, 1)]
@@ -183,3 +183,26 @@ def test_pin_phase_puts_the_ridge_half_a_lead_from_the_pins():
 def test_contact_time_constant_follows_the_step():
     assert contact_settings(0.002, 0.3)["solref"][0] == pytest.approx(0.004)
     assert contact_settings(0.002, 0.3)["friction"][0] == 0.3
+
+
+def test_a_part_moves_freely_and_stands_on_its_foot():
+    spec = mujoco.MjSpec()
+    body = add_part(spec, "block", np.array([0.1, 0.2, 0.3]), LYING)
+    body.add_geom(name="block", size=[0.02, 0.02, 0.01], type=mujoco.mjtGeom.mjGEOM_BOX, mass=0.1)
+    add_foot(body, "foot", 0.015, 0.01, 0.002)
+    model = spec.compile()
+    assert model.joint("block").type == mujoco.mjtJoint.mjJNT_FREE
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    np.testing.assert_allclose(data.body("block").xmat.reshape(3, 3), LYING, atol=1e-12)
+    foot = model.geom("foot")
+    assert foot.pos[2] - foot.size[2] == pytest.approx(-0.01 - 5e-5), "it alone touches the bench"
+    assert model.body("block").mass[0] == pytest.approx(0.1), "a foot weighs nothing"
+
+
+def test_a_prism_has_a_face_towards_x():
+    corners = prism_rings(6, ((0.02, -0.01), (0.01, 0.03)))
+    assert corners.shape == (12, 3)
+    assert corners[:6, 0].max() == pytest.approx(0.02)
+    assert np.sum(np.isclose(corners[:6, 0], 0.02)) == 2
+    np.testing.assert_allclose(corners[6:], [0.5, 0.5, 0] * corners[:6] + [0, 0, 0.03])

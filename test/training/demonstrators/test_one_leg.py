@@ -6,7 +6,8 @@ import numpy as np
 from resip_ros.core.action import decode_action
 from resip_ros.core.observation import body_pose
 from resip_ros.core.tasks import ONE_LEG
-from resip_ros.sim.one_leg import LEG_NOMINAL, LEG_NOMINAL_ROT
+from resip_ros.sim.one_leg import LEG_NOMINAL
+from resip_ros.sim.parts import LYING
 from training.demonstrators.one_leg import Operator
 from training.env import AssemblyEnv
 
@@ -48,7 +49,7 @@ def follow(view, operator: Operator, lowest: float, steps: int) -> tuple[list[st
 
 def test_pushes_the_other_leg_away_when_the_fingers_stand_on_it(make_view):
     view, operator = make_view("one_leg"), Operator(np.random.default_rng(0))
-    view.put("leg3", LEG_NOMINAL["leg4"] - np.array([0.0, 0.035, 0.0]), LEG_NOMINAL_ROT)
+    view.put("leg3", LEG_NOMINAL["leg4"] - np.array([0.0, 0.035, 0.0]), LYING)
     phases, places = follow(view, operator, 0.04, 400)
     way = ["approach", "descend", "rise", "behind", "shove", "rise"]
     assert phases[:13] == [*way, *way, "approach"], "twice, then it gives up on that"
