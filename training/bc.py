@@ -29,7 +29,7 @@ from resip_ros.core.results import write_json_atomically
 from training.bc_config import BcConfig
 from training.bc_trainer import BcTrainer, name_last
 from training.board import Board
-from training.dataset import read_demonstrations
+from training.dataset import join_demonstrations, read_demonstrations
 from training.distributed import Group, join_group, leave_group
 from training.program import run_program
 from training.student_trainer import make_student_trainer, refuse_student_settings
@@ -109,7 +109,8 @@ def make_trainer(config: BcConfig, group: Group) -> BcTrainer:
     if config.observation == "images":
         return make_student_trainer(config, group)
     refuse_student_settings(config)
-    return BcTrainer(config, read_demonstrations(config.data, config.task), group)
+    parts = [read_demonstrations(path, config.task) for path in config.data]
+    return BcTrainer(config, join_demonstrations(parts), group)
 
 
 def _train_until(

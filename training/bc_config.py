@@ -14,8 +14,9 @@ from resip_ros.core.errors import ConfigError
 class BcConfig:
     """Command line of `training.bc`."""
 
-    data: Path
-    """Demonstrations (zarr), of training.collect, convert_bags, render or lerobot."""
+    data: tuple[Path, ...]
+    """Demonstrations (zarr), of training.collect, convert_bags, render or lerobot; of several
+    datasets all."""
     out: Path
     """Bundle to write, for example models/one_leg/base."""
     task: str = "one_leg"
@@ -63,6 +64,8 @@ class BcConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be trained."""
+        if not self.data:
+            raise ConfigError("--data: no dataset given")
         for name in (
             "batch",
             "threads",

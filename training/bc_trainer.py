@@ -182,8 +182,9 @@ class BcTrainer:
         rows = np.flatnonzero(~np.isfinite(inputs).all(axis=1))
         if rows.size:
             episode = int(np.searchsorted(self.data.episode_ends, rows[0], side="right"))
+            names = ", ".join(map(str, self.config.data))
             raise DataError(
-                f"relative poses are not finite in {rows.size} rows of {self.config.data}, first "
+                f"relative poses are not finite in {rows.size} rows of {names}, first "
                 f"in row {rows[0]} (episode {episode}): state_obs holds a rotation that is none; "
                 "drop that episode and collect it again"
             )

@@ -91,7 +91,7 @@ def bench_bc(task: str, steps: int) -> dict[str, Any]:
     threads = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     # Neither path is touched: the trainer reads and writes only when it is told to.
-    trainer = BcTrainer(BcConfig(data=Path("none"), out=Path("none"), task=task), data)
+    trainer = BcTrainer(BcConfig(data=(Path("none"),), out=Path("none"), task=task), data)
     step_ms = latencies_ms(trainer.train_step, steps)
     return {
         "preset": trainer.config.preset,

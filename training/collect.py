@@ -8,8 +8,8 @@ r"""Collect demonstrations of a scripted operator, or successful episodes of a p
 Many simulations run at once; successful episodes are kept. Attempt number i of a seed starts from
 initial state i of that seed, with operator i. Episodes of a policy are what a student is distilled
 from: give them to `training.bc`, or first to `training.render` for one that sees pictures (ResiP
-§II-D). Each part is kept as soon as it is whole: after Ctrl-C the same command with --resume goes
-on.
+§II-D). With --student it leads in part, and what --policy answers there is kept. Each part is kept
+as soon as it is whole: after Ctrl-C the same command with --resume goes on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -29,14 +29,13 @@ from rich.progress import Progress
 
 from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.results import wilson_interval
-from resip_ros.policy.bundle import load_policy
+from training.collect_crew import Crew, Operators, PolicyCrew, TeachingCrew, name_policy
 from training.collect_parts import Part, PartStore, join_parts, run_parts
 from training.dataset import write_demonstrations
-from training.demonstrators.registry import Demonstrator, make_demonstrator
 from training.env import AssemblyEnv
+from training.eyes import PLAIN
 from training.program import run_with_settings
 from training.real_standin import standin_engine
-from training.rollout import PolicyRollout
 
 _NOT_IDENTITY = ("out", "processes", "num_threads", "resume")
 """Settings that do not change what is collected."""
@@ -64,6 +63,13 @@ class CollectSettings:
     """Give up after this many attempts; 0 means four times the episodes wanted."""
     policy: Path | None = None
     """Policy folder or bundle that acts instead of the operator."""
+    student: Path | None = None
+    """Policy that takes turns of 8 steps with --policy, whose actions are kept also where the
+    student acts (DAgger); it sees the state or, drawn as --look says, pictures."""
+    teacher_share: float = 0.5
+    """Share of the turns that --policy has."""
+    look: str | None = None
+    """How a policy that sees pictures sees it: plain, or a look of training.randomize."""
     parts: int = 1
     """Parts of the collection, each with attempts and noise of its own: part of what the seed
     fixes."""
@@ -80,6 +86,12 @@ class CollectSettings:
         for name in ("episodes", "envs", "parts", "processes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{name} must be at least 1, got {getattr(self, name)}")
+        if self.student is not None and self.policy is None:
+            raise ConfigError("--student needs --policy: who teaches it")
+        if self.student is not None and self.simulation != "normal":
+            raise ConfigError(f"--student: nobody teaches in --simulation {self.simulation}")
+        if not 0 <= self.teacher_share <= 1:
+            raise ConfigError(f"--teacher-share: got {self.teacher_share}, expected 0 to 1")
         if self.parts > self.episodes:
             raise ConfigError(f"--parts {self.parts}: only {self.episodes} episodes are wanted")
 
@@ -91,92 +103,6 @@ class CollectSettings:
     def part_attempts(self) -> int:
         """Attempts that a part may take; part k starts at attempt k times this."""
         return -(-(self.max_attempts or 4 * self.episodes) // self.parts)
-
-
-class Crew(Protocol):
-    """Who acts in the simulations."""
-
-    source: str
-    """What the dataset names as its source."""
-
-    def start(self, slot: int, number: int) -> None:
-        """Begin attempt `number` in simulation `slot`."""
-        ...
-
-    def act(self, obs: np.ndarray, slots: np.ndarray) -> np.ndarray:
-        """Actions (b, A) in simulations slots (b,) for observations (N, D) of all, SI."""
-        ...
-
-    def gave_up(self, slot: int) -> bool:
-        """Whether there is no way to go on."""
-        ...
-
-    def place(self, slot: int) -> str:
-        """Where an attempt that failed had come to, for the table of failures."""
-        ...
-
-
-class Operators:
-    """A scripted operator for each attempt."""
-
-    source = "scripted"
-
-    def __init__(self, task: str, seed: int) -> None:
-        self._task, self._seed = task, seed
-        self._operators: dict[int, Demonstrator] = {}
-
-    def start(self, slot: int, number: int) -> None:
-        """Operator `number` of the seed."""
-        rng = np.random.default_rng((self._seed, number, 7))
-        self._operators[slot] = make_demonstrator(self._task, rng)
-
-    def act(self, obs: np.ndarray, slots: np.ndarray) -> np.ndarray:
-        """Actions (b, A), one operator at a time."""
-        return np.array([self._operators[int(slot)].act(obs[slot]) for slot in slots])
-
-    def gave_up(self, slot: int) -> bool:
-        """Whether the operator sees no way to go on."""
-        return self._operators[slot].gave_up
-
-    def place(self, slot: int) -> str:
-        """The operator's phase."""
-        return f" in {self._operators[slot].phase}"
-
-
-class PolicyCrew:
-    """One policy in all simulations; it never gives up."""
-
-    def __init__(self, folder: Path, task: str, num_envs: int, seed: int) -> None:
-        """Load the policy.
-
-        Raises:
-            ConfigError: when it is for another task.
-        """
-        policy = load_policy(folder)
-        if policy.task.name != task:
-            raise ConfigError(f"{folder} is a policy for {policy.task.name}, expected {task}")
-        hashes = [policy.base.card.weights_hash]
-        if policy.residual is not None:
-            hashes.append(policy.residual.card.weights_hash)
-        self.source = "policy " + " + ".join(text[:12] for text in hashes)
-        self._rollout = PolicyRollout(policy, num_envs, seed)
-
-    def start(self, slot: int, number: int) -> None:
-        """Plan anew."""
-        del number
-        self._rollout.restart(np.array([slot]))
-
-    def act(self, obs: np.ndarray, slots: np.ndarray) -> np.ndarray:
-        """Actions (b, A)."""
-        return self._rollout.act(obs[slots], slots)
-
-    def gave_up(self, slot: int) -> bool:
-        """Never."""
-        return False
-
-    def place(self, slot: int) -> str:
-        """A policy has no phases."""
-        return ""
 
 
 @dataclass
@@ -218,12 +144,13 @@ def collect(
         # idle simulations hold still
         action = env.hold_action()
         slots = np.array(list(running))
-        action[slots] = crew.act(obs, slots)
+        done, kept = crew.act(obs, slots)
+        action[slots] = done
         now = env.snapshot(slots)
         states = np.concatenate([now.qpos, now.mocap_pos.reshape(len(slots), -1)], axis=-1)
-        for (slot, attempt), state in zip(running.items(), states, strict=True):
+        for (slot, attempt), answer, state in zip(running.items(), kept, states, strict=True):
             attempt.obs.append(obs[slot].copy())
-            attempt.actions.append(action[slot].copy())
+            attempt.actions.append(answer.copy())
             attempt.states.append(state)
         result = env.step(action)
         for slot in list(running):
@@ -249,7 +176,6 @@ def collect(
 def collect_part(settings: CollectSettings, part: int, *, quiet: bool = False) -> Part:
     """One part from nothing: simulations, crew, attempts."""
     torch.set_num_threads(1)
-    crew = make_crew(settings, part)
     env = AssemblyEnv(
         settings.task,
         settings.envs,
@@ -260,16 +186,43 @@ def collect_part(settings: CollectSettings, part: int, *, quiet: bool = False) -
         engine=standin_engine if settings.simulation == "standin" else "mujoco",
     )
     with Progress(disable=quiet) as progress:
-        return collect(settings, env, crew, progress, part)
+        return collect(settings, env, make_crew(settings, env, part), progress, part)
 
 
-def make_crew(settings: CollectSettings, part: int = 0) -> Crew:
+def make_crew(settings: CollectSettings, env: AssemblyEnv, part: int = 0) -> Crew:
     """Who acts in a part."""
     if settings.policy is None:
+        _refuse_look(settings, ())
         return Operators(settings.task, settings.seed)
     # a seed of its own for the noise of each part; the first has the command's
     seed = settings.seed + part * 1_000_003
-    return PolicyCrew(settings.policy, settings.task, settings.envs, seed)
+    look = settings.look or PLAIN
+    teacher = PolicyCrew(settings.policy, env, seed, look)
+    if settings.student is None:
+        _refuse_look(settings, (teacher,))
+        return teacher
+    student = PolicyCrew(settings.student, env, seed + 1, look)
+    _refuse_look(settings, (teacher, student))
+    return TeachingCrew(teacher, student, settings.teacher_share, seed)
+
+
+def _refuse_look(settings: CollectSettings, policies: tuple[PolicyCrew, ...]) -> None:
+    if settings.look is not None and not any(policy.sees_pictures for policy in policies):
+        raise ConfigError(f"--look {settings.look}: nobody here sees pictures")
+
+
+def name_source(settings: CollectSettings) -> str:
+    """What the dataset names as its source.
+
+    Raises:
+        ConfigError: for a policy of another task.
+    """
+    source = "scripted"
+    if settings.policy is not None:
+        source = name_policy(settings.policy, settings.task)
+    if settings.student is not None:
+        source += f" where {name_policy(settings.student, settings.task)} went"
+    return source if settings.simulation == "normal" else f"{source} in {settings.simulation}"
 
 
 def main() -> int:
@@ -288,9 +241,7 @@ def run(settings: CollectSettings) -> None:
     if settings.out.exists():
         raise ConfigError(f"{settings.out} exists already; choose another --out or remove it")
     began = time.monotonic()
-    source = make_crew(settings).source
-    if settings.simulation != "normal":
-        source += f" in {settings.simulation}"
+    source = name_source(settings)
     identity = {k: str(v) for k, v in asdict(settings).items() if k not in _NOT_IDENTITY}
     store = PartStore(settings.out, identity | {"source": source}, settings.resume)
     parts = run_parts(store, collect_part, settings, settings.parts, settings.processes)

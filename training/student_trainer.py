@@ -58,7 +58,7 @@ def make_student_trainer(config: BcConfig, group: Group) -> StudentTrainer:
     check_share(config.real_share)
     if config.real_share is not None and config.real is None:
         raise ConfigError("--real-share needs --real: the real demonstrations")
-    paths = [config.data, *([config.real] if config.real else [])]
+    paths = [*config.data, *([config.real] if config.real else [])]
     parts = [read_demonstrations(path, config.task) for path in paths]
     readers = [
         ImageReader(path, POLICY_CAMERAS, len(part.action))
@@ -66,7 +66,8 @@ def make_student_trainer(config: BcConfig, group: Group) -> StudentTrainer:
     ]
     for reader in readers:
         reader.check()
-    return StudentTrainer(config, parts, readers, group)
+    real = len(parts[-1].action) if config.real else 0
+    return StudentTrainer(config, parts, readers, group, real)
 
 
 class StudentTrainer(BcTrainer):
@@ -82,11 +83,12 @@ class StudentTrainer(BcTrainer):
         parts: list[Demonstrations],
         readers: list[ImageReader],
         group: Group = ALONE,
+        real: int = 0,
     ) -> None:
-        """Take over synthetic and, if there are two, real demonstrations with their pictures."""
+        """Take over datasets with their pictures, of which the last `real` steps are real."""
         lengths = [len(part.action) for part in parts]
         self._images = ImageBatches(readers, lengths, config.threads)
-        self._first_real = lengths[0]
+        self._first_real = sum(lengths) - real
         self._pose_head: nn.Linear | None = None
         super().__init__(config, join_demonstrations(parts), group)
         self._augment = {name: Augment(name, self.size) for name in POLICY_CAMERAS}

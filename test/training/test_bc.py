@@ -66,7 +66,7 @@ def config(tmp_path: Path) -> BcConfig:
     data = build_demonstrations("one_leg", obs, action, source="scripted", seed=0)
     write_demonstrations(tmp_path / "demos.zarr", data)
     return BcConfig(
-        data=tmp_path / "demos.zarr",
+        data=(tmp_path / "demos.zarr",),
         out=tmp_path / "models" / "base",
         run_dir=tmp_path / "run",
         batch=8,
@@ -76,7 +76,7 @@ def config(tmp_path: Path) -> BcConfig:
 
 
 def build_trainer(config: BcConfig) -> BcTrainer:
-    return BcTrainer(config, read_demonstrations(config.data, config.task))
+    return BcTrainer(config, read_demonstrations(config.data[0], config.task))
 
 
 def weights(config: BcConfig) -> dict[str, torch.Tensor]:
@@ -112,10 +112,10 @@ def test_run_leaves_bundle_metrics_and_tensorboard(config: BcConfig, preset: BcP
     policy = load_policy(config.out.parent)
     card = policy.base.card
     assert (card.provenance.gradient_steps, card.provenance.env_steps) == (4, 0)
-    assert card.provenance.data_hash == read_demonstrations(config.data, "one_leg").hash
+    assert card.provenance.data_hash == read_demonstrations(config.data[0], "one_leg").hash
     assert card.weights_hash == metrics["weights_hash"]
     assert (card.network, card.sampler) == (preset.network, preset.sampler)
-    obs = read_demonstrations(config.data, "one_leg").state_obs[:2]
+    obs = read_demonstrations(config.data[0], "one_leg").state_obs[:2]
     assert policy.base.predict_chunk(obs).shape == (2, preset.prediction_horizon, 10)
 
 
@@ -243,7 +243,7 @@ def test_divergence_before_the_first_checkpoint_says_that_there_is_none(
 
 @pytest.mark.parametrize("preset", ["hand"], indirect=True)
 def test_a_rotation_that_is_none_is_refused_before_training(config: BcConfig) -> None:
-    data = read_demonstrations(config.data, "one_leg")
+    data = read_demonstrations(config.data[0], "one_leg")
     data.state_obs[45, 3:9] = 0
     with pytest.raises(DataError, match=r"1 rows of .*demos.zarr, first in row 45 \(episode 1\)"):
         BcTrainer(config, data)
@@ -289,8 +289,8 @@ def test_resume_refuses_another_network(
 
 def test_resume_refuses_other_data(config: BcConfig) -> None:
     train(config, until=2)
-    data = read_demonstrations(config.data, "one_leg")
-    write_demonstrations(config.data, dataclasses.replace(data, action=data.action + 1))
+    data = read_demonstrations(config.data[0], "one_leg")
+    write_demonstrations(config.data[0], dataclasses.replace(data, action=data.action + 1))
     with pytest.raises(ConfigError, match="data_hash"):
         train(dataclasses.replace(config, resume=True))
 
@@ -340,7 +340,7 @@ def test_time_budget_stops_early_with_a_usable_bundle(config: BcConfig) -> None:
 def test_command_line_reports_bad_data_in_one_line(
     config: BcConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    missing = config.data.with_name("missing.zarr")
+    missing = config.data[0].with_name("missing.zarr")
     monkeypatch.setattr(
         "sys.argv", ["bc", "--data", str(missing), "--out", str(config.out), "--steps", "2"]
     )
@@ -351,9 +351,19 @@ def test_command_line_reports_bad_data_in_one_line(
 def test_bad_numbers_are_refused(config: BcConfig) -> None:
     with pytest.raises(ConfigError, match="batch must be positive, got 0"):
         dataclasses.replace(config, batch=0)
-    data = read_demonstrations(config.data, "one_leg")
+    data = read_demonstrations(config.data[0], "one_leg")
     one = build_demonstrations(
         "one_leg", [data.state_obs[:40]], [data.action[:40]], source="scripted", seed=0
     )
     with pytest.raises(DataError, match="at least 2 episodes"):
         BcTrainer(config, one)
+
+
+def test_several_datasets_are_one(config: BcConfig, tmp_path: Path) -> None:
+    data = read_demonstrations(config.data[0], "one_leg")
+    write_demonstrations(tmp_path / "more.zarr", data)
+    both = dataclasses.replace(config, data=(*config.data, tmp_path / "more.zarr"))
+    metrics = train(both, until=1)
+    assert metrics["episodes"] == 2 * data.num_episodes
+    with pytest.raises(ConfigError, match="--data: no dataset given"):
+        dataclasses.replace(config, data=())

@@ -10,8 +10,9 @@ from rich.progress import Progress
 
 from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.policy.bundle import load_policy
-from training import collect as program
-from training.collect import CollectSettings, Operators, collect, run
+from training import collect_crew
+from training.collect import CollectSettings, collect, run
+from training.collect_crew import Operators
 from training.env import AssemblyEnv
 
 
@@ -41,7 +42,7 @@ def resting(monkeypatch):
         made.append((task, int(rng.integers(1 << 30))))
         return Resting()
 
-    monkeypatch.setattr(program, "make_demonstrator", make)
+    monkeypatch.setattr(collect_crew, "make_demonstrator", make)
     return made
 
 
@@ -121,7 +122,7 @@ def test_too_few_successes_are_kept_and_reported(tmp_path, resting, successful):
 
 
 def test_a_policy_takes_the_operators_place(tmp_path, tiny_base, successful, monkeypatch, capsys):
-    monkeypatch.setattr(program, "make_demonstrator", None)
+    monkeypatch.setattr(collect_crew, "make_demonstrator", None)
     settings = _settings(tmp_path, policy=tiny_base)
     run(settings)
     data = zarr.open_group(settings.out, mode="r")

@@ -71,7 +71,7 @@ def real(tmp_path_factory):
 @pytest.fixture
 def config(tmp_path, synthetic) -> BcConfig:
     return BcConfig(
-        data=synthetic,
+        data=(synthetic,),
         out=tmp_path / "student",
         run_dir=tmp_path / "run",
         task="peg_in_hole",
@@ -192,10 +192,10 @@ def test_bad_pictures_are_told_before_the_first_step(config, tmp_path):
     group = zarr.open_group(str(path), mode="r+")
     group[image_array("wrist")][4] = 0
     with pytest.raises(DataError, match="picture 4 of camera wrist is one colour"):
-        train(dataclasses.replace(config, data=path))
+        train(dataclasses.replace(config, data=(path,)))
     del group.attrs[IMAGES_ATTRIBUTE]
     with pytest.raises(DataError, match="no complete pictures"):
-        train(dataclasses.replace(config, data=path))
+        train(dataclasses.replace(config, data=(path,)))
     assert not config.resolved_run_dir.exists()
 
 
