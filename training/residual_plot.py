@@ -88,9 +88,9 @@ class Insertion:
 class WatchedActor(PolicyActor):
     """A policy that keeps what it saw."""
 
-    def __init__(self, policy: AssemblyPolicy, seed: int) -> None:
+    def __init__(self, policy: AssemblyPolicy, env: AssemblyEnv, seed: int) -> None:
         """Begin without a plan, having seen nothing."""
-        super().__init__(policy, seed)
+        super().__init__(policy, env, seed)
         self.seen: list[Array] = []
 
     def act(self, obs: Array) -> tuple[Array, Array]:
@@ -250,7 +250,7 @@ def run(settings: ResidualPlotSettings) -> None:
     torch.set_num_threads(1)
     policy = load(settings)
     env = AssemblyEnv(settings.task, 1, randomness=settings.randomness, num_threads=1)
-    actor = WatchedActor(policy, settings.seed)
+    actor = WatchedActor(policy, env, settings.seed)
     episode = run_episode(actor, env, settings.seed)
     print(f"{episode.outcome} after {len(episode.net)} steps")
     insertion = cut_insertion(policy.task, np.array(actor.seen), episode.base, episode.net)

@@ -33,6 +33,7 @@ from resip_ros.sim.task_scene import get_randomness
 from resip_ros.sim.video import VideoWriter
 from training.demonstrators.registry import make_demonstrator
 from training.env import AssemblyEnv
+from training.eyes import PLAIN, Eyes
 from training.figure_file import make_folder
 from training.program import run_with_settings
 from training.window import find_viewer, play
@@ -91,9 +92,19 @@ class PolicyActor:
 
     gave_up = False
 
-    def __init__(self, policy: AssemblyPolicy, seed: int) -> None:
-        """Begin without a plan; the seed is that of the base policy's noise."""
+    def __init__(self, policy: AssemblyPolicy, env: AssemblyEnv, seed: int) -> None:
+        """Begin without a plan.
+
+        Args:
+            policy: What acts.
+            env: Its one simulation, which is drawn for a policy that sees pictures.
+            seed: Of the base policy's noise.
+
+        Raises:
+            NoRenderingError: it sees pictures, and this machine cannot draw.
+        """
         self._policy = policy
+        self._eyes = Eyes(env, PLAIN, seed) if policy.base.images else None
         self._generator = torch.Generator().manual_seed(seed)
         self._plan: list[np.ndarray] = []
 
@@ -101,11 +112,20 @@ class PolicyActor:
         """Base and net action (A,) for an observation (D,), all SI."""
         one = obs[None]
         if not self._plan:
-            chunk = self._policy.plan(one, self._generator)
+            chunk = self._plan_chunk(one)
             self._plan = [chunk[:, i] for i in range(chunk.shape[1])]
         planned = self._plan.pop(0)
         net = self._policy.compute_action(planned, self._policy.correct(one, planned))
         return self._policy.compute_action(planned, np.zeros_like(planned))[0], net[0]
+
+    def _plan_chunk(self, one: Array) -> np.ndarray:
+        """(1, K, A) normalised, for the present observation (1, D)."""
+        if self._eyes is None:
+            return self._policy.plan(one, self._generator)
+        self._eyes.remember()
+        # a student's observation is proprioception, which the state begins with, and pictures
+        proprio = one[:, : self._policy.normalizer.obs_dim]
+        return self._policy.plan(proprio, self._generator, self._eyes(np.zeros(1, np.int64)))
 
 
 class DemonstratorActor:
@@ -186,12 +206,12 @@ def run(settings: ViewSettings) -> None:
     if settings.policy is None:
         actor = DemonstratorActor(task.name, settings.seed)
     else:
-        policy = load_policy(settings.policy)
+        policy = load_policy(settings.policy, images=True)
         if policy.task.name != task.name:
             raise ConfigError(
                 f"{settings.policy} is a policy for {policy.task.name}, expected {task.name}"
             )
-        actor = PolicyActor(policy, settings.seed)
+        actor = PolicyActor(policy, env, settings.seed)
     episode = run_episode(actor, env, settings.seed)
     who = settings.policy or "demonstrator"
     title = f"{who}, seed {settings.seed}: {episode.outcome} after {len(episode.net)} steps"

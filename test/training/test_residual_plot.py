@@ -102,7 +102,7 @@ def test_arrows_go_from_base_to_net(descent):
 def test_the_actor_keeps_what_it_saw(tiny_base):
     env = AssemblyEnv("one_leg", 1, num_threads=1)
     env.episode_steps = 3
-    actor = WatchedActor(load_policy(tiny_base), 5)
+    actor = WatchedActor(load_policy(tiny_base), env, 5)
     episode = run_episode(actor, env, 5)
     assert len(actor.seen) == len(episode.net) == 3
     env.reset(states=env.initial_states([0], seed=5))
@@ -117,7 +117,8 @@ def test_an_episode_becomes_a_picture(descent, tmp_path, monkeypatch, capsys):
         return Episode(base, net, np.zeros(1), np.zeros(1), "assembled")
 
     residual = SimpleNamespace(card=SimpleNamespace(chunk_steps=1))
-    policy = SimpleNamespace(task=TASK, residual=residual)
+    sight = SimpleNamespace(images=())
+    policy = SimpleNamespace(task=TASK, base=sight, residual=residual)
     monkeypatch.setattr(residual_plot, "load_policy", lambda _: policy)
     monkeypatch.setattr(residual_plot, "run_episode", run)
     out = tmp_path / "new" / "residual.png"

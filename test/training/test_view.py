@@ -11,10 +11,14 @@ import pytest
 
 from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.policy.bundle import load_policy
+from resip_ros.policy.image_encoder import EncoderSpec
+from resip_ros.policy.mlp import MlpSpec
 from resip_ros.sim.gl import NoRenderingError, find_backend
 from training import view
 from training.env import AssemblyEnv
 from training.view import DemonstratorActor, PolicyActor, ViewSettings, run, run_episode
+
+from ..bundles import save_student
 
 
 @pytest.fixture
@@ -45,7 +49,9 @@ def env() -> AssemblyEnv:
 
 def test_episode_repeats_and_without_residual_net_is_base(tiny_base: Path, env) -> None:
     policy = load_policy(tiny_base)
-    first, again, other = (run_episode(PolicyActor(policy, seed), env, seed) for seed in (5, 5, 6))
+    first, again, other = (
+        run_episode(PolicyActor(policy, env, seed), env, seed) for seed in (5, 5, 6)
+    )
     assert np.array_equal(first.net, first.base)
     assert len(first.qpos) == len(first.net) + 1 == 11
     assert np.array_equal(first.qpos, again.qpos)
@@ -53,14 +59,16 @@ def test_episode_repeats_and_without_residual_net_is_base(tiny_base: Path, env) 
     assert first.outcome == "time is up"
 
 
-def test_policy_plans_once_a_chunk_and_its_residual_shows(tiny_base: Path, monkeypatch) -> None:
+def test_policy_plans_once_a_chunk_and_its_residual_shows(
+    tiny_base: Path, env, monkeypatch
+) -> None:
     policy, plans = load_policy(tiny_base), []
     predict = policy.base.predict_chunk
     monkeypatch.setattr(
         policy.base, "predict_chunk", lambda *args: plans.append(1) or predict(*args)
     )
     monkeypatch.setattr(type(policy), "correct", lambda _, obs, base: np.full_like(base, 0.01))
-    actor = PolicyActor(policy, 0)
+    actor = PolicyActor(policy, env, 0)
     obs = np.zeros(58)
     actions = [actor.act(obs) for _ in range(policy.base.action_steps + 1)]
     assert len(plans) == 2
@@ -115,7 +123,7 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, arguments, message
 @pytest.mark.usefixtures("can_render")
 def test_policy_of_another_task_is_refused(tiny_base: Path, tmp_path, monkeypatch) -> None:
     policy = SimpleNamespace(task=SimpleNamespace(name="lamp"))
-    monkeypatch.setattr(view, "load_policy", lambda _: policy)
+    monkeypatch.setattr(view, "load_policy", lambda _, images: policy)
     with pytest.raises(ConfigError, match="is a policy for lamp, expected one_leg"):
         run(ViewSettings("one_leg", policy=tiny_base, out=tmp_path / "a.mp4"))
 
@@ -140,3 +148,11 @@ def test_without_a_file_it_plays_in_a_window(monkeypatch) -> None:
     assert (viewer, task, len(qpos), rate_hz) == ("viewer", "one_leg", 5, 10.0)
     expected = AssemblyEnv("one_leg", 1, num_threads=1).initial_states([0], seed=4)[0]
     np.testing.assert_array_equal(mocap_pos, expected.mocap_pos)
+
+
+def test_a_student_is_shown_its_pictures(can_render, short_episodes, tmp_path: Path, capsys):
+    encoder = EncoderSpec(size=32, width=8, stages=1)
+    save_student(tmp_path, "peg_in_hole", MlpSpec(width=16, blocks=1), 8, encoder)
+    run(ViewSettings("peg_in_hole", policy=tmp_path, out=tmp_path / "student.mp4"))
+    assert len(imageio.imread(tmp_path / "student.mp4")) == 5
+    assert "time is up after 4 steps" in capsys.readouterr().out
