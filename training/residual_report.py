@@ -108,9 +108,9 @@ class TrainingWindow:
             if end.fresh:
                 self._failures.append(end.failure or "success")
 
-    def restart_clock(self) -> None:
-        """Do not count the time until now in the next speeds (an evaluation took it)."""
-        self._since = time.monotonic()
+    def leave_out(self, seconds: float) -> None:
+        """Do not count so much time in the next speeds (an evaluation took it)."""
+        self._since += seconds
 
     def summary(self, steps: int, updates: int) -> dict[str, Any]:
         """Figures since the last call; success over the last episodes, with exploration noise."""

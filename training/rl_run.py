@@ -236,7 +236,7 @@ class Run:
         self.history.write("evaluation", steps, self.seconds, figures)
         self.console.print(format_evaluation(result), highlight=False)
         self.evaluations.append({"steps": steps, "seconds": self.seconds, **figures})
-        self.window.restart_clock()
+        self.window.leave_out(result.seconds)
         best = self.evaluations[self.best_index]["successes"] if self.best is not None else -1
         if self.args.ship == "last" or result.successes >= best:
             self.best_index = len(self.evaluations) - 1

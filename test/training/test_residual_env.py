@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from training import residual_report
 from training.curriculum import Curriculum, CurriculumConfig
 from training.demonstration_replay import ResidualEpisode, fill_replay
 from training.offpolicy import OffPolicyConfig
@@ -347,3 +348,14 @@ def test_ppo_trainer_learns_to_reach_the_goal():
         trainer.advance(0.0)
     test_env, _, _ = make(np.linspace(-0.8, 0.4, 16))
     assert evaluate(test_env, trainer.learner.act).successes >= 14
+
+
+def test_the_time_of_an_evaluation_does_not_count_in_speeds(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(residual_report.time, "monotonic", lambda: now[0])
+    window = TrainingWindow()
+    now[0] += 20.0
+    window.leave_out(5.0)
+    assert window.summary(3000, 300)["env_steps_per_s"] == pytest.approx(200.0)
+    now[0] += 10.0
+    assert window.summary(4000, 300)["env_steps_per_s"] == pytest.approx(100.0)
