@@ -138,6 +138,19 @@ def test_real_steps_are_mixed_in_by_rule(config, real):
     assert int((trainer.train_rows[trainer._draw_batch().numpy()] >= 36).sum()) == 1
 
 
+def test_several_synthetic_datasets_are_one(config, real, tmp_path):
+    more = write(tmp_path / "more.zarr", 3, episodes=2)
+    both = dataclasses.replace(config, data=(*config.data, more))
+    trainer = make_trainer(both, ALONE)
+    assert trainer.data.num_episodes == 5
+    assert trainer._is_real is None
+    trainer = make_trainer(dataclasses.replace(both, real=real), ALONE)
+    assert trainer.data.num_episodes == 8
+    wanted = trainer.train_rows >= 5 * STEPS
+    assert wanted.any()
+    np.testing.assert_array_equal(trainer._is_real.numpy(), wanted)
+
+
 def test_poses_of_real_steps_are_not_used(config, real, tmp_path):
     """A real dataset with other part poses trains the same student."""
     losses = []
