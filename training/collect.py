@@ -14,6 +14,7 @@ as soon as it is whole: after Ctrl-C the same command with --resume goes on.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -185,8 +186,9 @@ def collect_part(settings: CollectSettings, part: int, *, quiet: bool = False) -
         pool_size=1,
         engine=standin_engine if settings.simulation == "standin" else "mujoco",
     )
-    with Progress(disable=quiet) as progress:
-        return collect(settings, env, make_crew(settings, env, part), progress, part)
+    crew = make_crew(settings, env, part)
+    with Progress(disable=quiet) as progress, contextlib.closing(crew):
+        return collect(settings, env, crew, progress, part)
 
 
 def make_crew(settings: CollectSettings, env: AssemblyEnv, part: int = 0) -> Crew:

@@ -50,6 +50,10 @@ class Crew(Protocol):
         """Where an attempt that failed had come to, for the table of failures."""
         ...
 
+    def close(self) -> None:
+        """Free what was opened to act, such as graphics memory."""
+        ...
+
 
 class Operators:
     """A scripted operator for each attempt."""
@@ -75,6 +79,9 @@ class Operators:
     def place(self, slot: int) -> str:
         """The operator's phase."""
         return f" in {self._operators[slot].phase}"
+
+    def close(self) -> None:
+        """Nothing was opened."""
 
 
 class PolicyCrew:
@@ -111,6 +118,11 @@ class PolicyCrew:
             self._eyes.remember()
         action = self._rollout.act(obs[slots], slots)
         return action, action
+
+    def close(self) -> None:
+        """Close its eyes."""
+        if self._eyes is not None:
+            self._eyes.close()
 
     def gave_up(self, slot: int) -> bool:
         """Never."""
@@ -158,6 +170,11 @@ class TeachingCrew:
         if len(rows):
             action[rows], _ = self._student.act(obs, slots[rows])
         return action, answer
+
+    def close(self) -> None:
+        """Close both."""
+        self._teacher.close()
+        self._student.close()
 
     def gave_up(self, slot: int) -> bool:
         """Never."""

@@ -141,7 +141,8 @@ def run_experiment(experiment: Experiment, settings: Settings, console: Console)
             **asdict(experiment),
             **{name: figures[name] for name in kept},
             "evaluation_seed": figures["seed"],
-            "budget": took,
+            # an evaluation that was there already may have had another number
+            "budget": took | {"episodes": figures["n"]},
             "minutes": _minutes(training),
             "command": "python -m " + " ".join(step.command),
         }

@@ -13,6 +13,7 @@ from resip_ros.sim.gl import NoRenderingError, find_backend
 from training.collect import CollectSettings, make_crew, run
 from training.collect_crew import TURN_STEPS, TeachingCrew
 from training.env import AssemblyEnv
+from training.eyes import Eyes
 
 from ..bundles import save_student
 
@@ -24,6 +25,7 @@ class Says:
 
     def __init__(self, value: float) -> None:
         self.value = value
+        self.closed = False
         self.replanned: list[int] = []
         self.asked: list[list[int]] = []
 
@@ -33,6 +35,9 @@ class Says:
 
     def replan(self, slot: int) -> None:
         self.replanned.append(slot)
+
+    def close(self) -> None:
+        self.closed = True
 
     def act(self, obs: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         del obs
@@ -128,8 +133,19 @@ def test_a_student_with_pictures_is_taught_where_it_goes(
     np.testing.assert_array_equal(alone[:3], np.array(early_success)[-3:, 0].astype(np.float32))
 
 
-def test_a_student_collects_alone(tmp_path, student, early_success):
-    run(settings(tmp_path, policy=student))
+def test_both_are_closed():
+    teacher, student = Says(1.0), Says(2.0)
+    TeachingCrew(teacher, student, 0.5, 0).close()
+    assert teacher.closed
+    assert student.closed
+
+
+def test_a_student_collects_alone(tmp_path, student, early_success, monkeypatch):
+    closed = []
+    close = Eyes.close
+    monkeypatch.setattr(Eyes, "close", lambda self: closed.append(close(self)))
+    run(settings(tmp_path, policy=student, parts=2))
+    assert len(closed) == 2, "the graphics of every part are freed"
     assert zarr.open_group(tmp_path / "kept.zarr", mode="r")["action"].shape == (6, 10)
 
 
