@@ -14,11 +14,11 @@ from resip_ros.core.errors import ConfigError
 class BcConfig:
     """Command line of `training.bc`."""
 
-    data: tuple[Path, ...]
-    """Demonstrations (zarr), of training.collect, convert_bags, render or lerobot; of several
-    datasets all."""
     out: Path
     """Bundle to write, for example models/one_leg/base."""
+    data: tuple[Path, ...] = ()
+    """Demonstrations (zarr), of training.collect, convert_bags, render or lerobot; of several
+    datasets all."""
     task: str = "one_leg"
     """Task of the demonstrations."""
     network: Literal["mlp_s", "mlp_c", "unet", "transformer", "act"] = "unet"
@@ -28,11 +28,14 @@ class BcConfig:
     observation: Literal["state", "images"] = "state"
     """What the policy sees: the parts' poses, or pictures (a student: docs/student.md)."""
     real: Path | None = None
-    """With pictures: real demonstrations to train on together with --data."""
+    """With pictures: real demonstrations, of which no part's pose is used; alone or with --data."""
     real_share: float | None = None
     """Share of real steps in each batch; by the cube-root rule if not given."""
     encoder_weights: Path | None = None
     """With pictures and --preset paper: ResNet-18 weights, of torchvision or R3M."""
+    state_policy: Path | None = None
+    """With pictures and --preset small: a policy of the same task, network and preset that sees
+    the state; its plan network goes on learning behind eyes that tell what it saw."""
     run_dir: Path | None = None
     """Checkpoint, TensorBoard and metrics.json; runs/bc/TASK-NETWORK-PRESET if not given."""
     steps: int | None = None
@@ -64,7 +67,7 @@ class BcConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be trained."""
-        if not self.data:
+        if not self.data and self.real is None:
             raise ConfigError("--data: no dataset given")
         for name in (
             "batch",

@@ -62,14 +62,13 @@ class BcTrainer:
         self.step = 0
 
         train_ids, val_ids = split_episodes(data.num_episodes, config.seed)
-        self.normalizer = fit_normalizer(data, train_ids, self.obs_dim)
+        self.normalizer = self._fit_normalizer(train_ids)
         horizon = self.preset.prediction_horizon
         self.train_rows, self.val_rows = data.rows(train_ids), data.rows(val_ids)
         train = ChunkWindows.cut(data, self.normalizer, train_ids, horizon)
         self.plan_range = None
         if self.preset.plan_frame == "hand":
-            hand = self.normalizer.normalize_hand(train.obs)
-            self.plan_range = PlanRange.fit(train.plans, hand)
+            self.plan_range = self._fit_plan_range(train)
         self._check_inputs()
         self.train_inputs, self.train_plans = self._encode(train)
         self.val_windows = ChunkWindows.cut(data, self.normalizer, val_ids, horizon)
@@ -96,6 +95,14 @@ class BcTrainer:
     def obs_dim(self) -> int:
         """Do of what the policy sees, the first dimensions of `state_obs`."""
         return self.data.state_obs.shape[1]
+
+    def _fit_normalizer(self, episodes: NDArray[np.int64]) -> Normalizer:
+        """Ranges of what the policy sees and does in the training episodes."""
+        return fit_normalizer(self.data, episodes, self.obs_dim)
+
+    def _fit_plan_range(self, train: ChunkWindows) -> PlanRange:
+        """Ranges of plans relative to the hand."""
+        return PlanRange.fit(train.plans, self.normalizer.normalize_hand(train.obs))
 
     def _build_network(self, action_dim: int, input_dim: int, horizon: int) -> PlanNetwork:
         return self.preset.network.build(action_dim, input_dim, horizon)
@@ -260,7 +267,6 @@ class BcTrainer:
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
-            **self._extra_state(),
         }
         temporary = path.with_suffix(".new")
         try:
@@ -272,13 +278,6 @@ class BcTrainer:
                 f"cannot write checkpoint {path}: {error}; free space or choose another "
                 "--run-dir; the previous checkpoint is unchanged"
             ) from error
-
-    def _extra_state(self) -> dict[str, Any]:
-        """What else a checkpoint keeps."""
-        return {}
-
-    def _load_extra_state(self, state: dict[str, Any]) -> None:
-        """Take over what `_extra_state` gave."""
 
     def _check_weights(self, path: Path) -> None:
         """Refuse to replace a good checkpoint by one that diverged."""
@@ -319,7 +318,6 @@ class BcTrainer:
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
-        self._load_extra_state(state)
         self.step = state["step"]
 
     def write_bundle(self) -> BaseCard:

@@ -34,8 +34,8 @@ class StudentPreset:
     """Learning rate of the encoders, relative to the plan network's: a tenth in Table X."""
     encoder_warmup_steps: int
     pose_weight: float = 0.0
-    """Weight of a loss for telling the parts' relative poses from the features, where they are
-    known; the part that tells them is not saved."""
+    """Weight of a loss for telling what a state policy sees, where it is known; 0: the plan
+    network is given the features themselves."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 """What differs in cloning when the policy sees pictures; the loop and all else are `training.bc`.
 
 Synthetic pictures (training.render) and real ones (training.convert_bags) are mixed in every batch
-(training.mixing). Letters: B batch, W windows, F features.
+(training.mixing). With a pose head (`policy.image_encoder`) the plan network is one that sees the
+state, behind eyes that learn to tell it. Letters: B batch, W windows, P what the head tells.
 """
 
 from __future__ import annotations
@@ -14,24 +15,33 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.images import POLICY_CAMERAS
 from resip_ros.core.observation import (
-    build_part_features,
+    observation_names,
     part_feature_names,
     proprioception_names,
 )
 from resip_ros.core.tasks import get_task
+from resip_ros.policy.bundle import load_base
 from resip_ros.policy.card import BaseCard, StudentCard
 from resip_ros.policy.image_encoder import CameraEncoder, StudentNetwork, prepare_images
+from resip_ros.policy.normalizer import Normalizer
+from resip_ros.policy.plan_range import PlanRange
 from resip_ros.policy.resnet import load_weights, read_weights
+from resip_ros.policy.runtime import BasePolicy, base_input
 from training.augment import Augment
 from training.bc_config import BcConfig
 from training.bc_trainer import BcTrainer
-from training.dataset import Demonstrations, join_demonstrations, read_demonstrations
+from training.dataset import (
+    ChunkWindows,
+    Demonstrations,
+    join_demonstrations,
+    read_demonstrations,
+)
 from training.distributed import ALONE, Group
 from training.image_dataset import ImageBatches, ImageReader
 from training.mixing import balanced_share, check_share, draw_mixed
@@ -44,7 +54,7 @@ def refuse_student_settings(config: BcConfig) -> None:
     Raises:
         ConfigError: naming the first.
     """
-    for name in ("real", "real_share", "encoder_weights"):
+    for name in ("real", "real_share", "encoder_weights", "state_policy"):
         if getattr(config, name) is not None:
             raise ConfigError(f"--{name.replace('_', '-')} needs --observation images")
 
@@ -56,8 +66,8 @@ def make_student_trainer(config: BcConfig, group: Group) -> StudentTrainer:
         ResipError: for data or weights that cannot be trained on, before the first step.
     """
     check_share(config.real_share)
-    if config.real_share is not None and config.real is None:
-        raise ConfigError("--real-share needs --real: the real demonstrations")
+    if config.real_share is not None and not (config.real and config.data):
+        raise ConfigError("--real-share needs --real beside --data: what is to be mixed")
     paths = [*config.data, *([config.real] if config.real else [])]
     parts = [read_demonstrations(path, config.task) for path in paths]
     readers = [
@@ -89,14 +99,18 @@ class StudentTrainer(BcTrainer):
         lengths = [len(part.action) for part in parts]
         self._images = ImageBatches(readers, lengths, config.threads)
         self._first_real = sum(lengths) - real
-        self._pose_head: nn.Linear | None = None
+        self._state_policy = self._load_state_policy(config)
         super().__init__(config, join_demonstrations(parts), group)
+        self._known = torch.from_numpy(self.train_rows < self._first_real)
+        self._poses = self._tell_poses()
         self._augment = {name: Augment(name, self.size) for name in POLICY_CAMERAS}
         is_real = torch.from_numpy(self.train_rows >= self._first_real)
-        self._is_real = is_real if is_real.any() and not is_real.all() else None
-        self.real_share = config.real_share or balanced_share(
-            int(is_real.sum()), int((~is_real).sum())
-        )
+        self._is_real = None
+        if is_real.any() and not is_real.all():
+            self._is_real = is_real
+            self.real_share = config.real_share or balanced_share(
+                int(is_real.sum()), int((~is_real).sum())
+            )
 
     def _get_preset(self) -> BcPreset:
         pretrained = self.config.encoder_weights is not None
@@ -118,17 +132,79 @@ class StudentTrainer(BcTrainer):
         """Proprioception."""
         return len(proprioception_names(get_task(self.config.task)))
 
+    @property
+    def pose_dim(self) -> int:
+        """P: what a policy that sees the state is given beside proprioception."""
+        if not self.student.pose_weight:
+            return 0
+        task = get_task(self.config.task)
+        return len(observation_names(task)) - self.obs_dim + len(part_feature_names(task))
+
+    def _load_state_policy(self, config: BcConfig) -> BasePolicy | None:
+        """The policy whose plan network goes on learning.
+
+        Raises:
+            ResipError: it cannot be read, or is none that this run could have trained.
+        """
+        if config.state_policy is None:
+            return None
+        preset = student_preset(config.network, config.preset)
+        policy = load_base(config.state_policy)
+        card = policy.card
+        if preset.student is None or not preset.student.pose_weight:
+            raise ConfigError(f"--state-policy: --preset {config.preset} tells no poses")
+        for what, got, expected in (
+            ("task", card.task, config.task),
+            ("network", card.network, preset.network),
+            ("prediction horizon", card.prediction_horizon, preset.prediction_horizon),
+            ("plan frame", card.plan_frame, preset.plan_frame),
+            ("relative features", card.relative_features, True),
+        ):
+            if got != expected:
+                raise ConfigError(
+                    f"--state-policy {config.state_policy}: its {what} is {got}, this run has "
+                    f"{expected}; train it with the same --task, --network and --preset"
+                )
+        return policy
+
+    def _fit_normalizer(self, episodes: NDArray[np.int64]) -> Normalizer:
+        if self._state_policy is None:
+            return super()._fit_normalizer(episodes)
+        whole, own = self._state_policy.normalizer, slice(0, self.obs_dim)
+        return dataclasses.replace(whole, obs_min=whole.obs_min[own], obs_max=whole.obs_max[own])
+
+    def _fit_plan_range(self, train: ChunkWindows) -> PlanRange:
+        given = None if self._state_policy is None else self._state_policy.plan_range
+        return given or super()._fit_plan_range(train)
+
     def _build_network(self, action_dim: int, input_dim: int, horizon: int) -> StudentNetwork:
         dims = action_dim, input_dim, horizon
-        network = StudentNetwork(self.preset.network, POLICY_CAMERAS, self.student.encoder, dims)
-        weights = self.config.encoder_weights
-        if weights is not None:
-            load_encoders(network, weights)
-        if self.student.pose_weight:
-            count = len(part_feature_names(get_task(self.config.task)))
-            features = len(POLICY_CAMERAS) * self.student.encoder.features
-            self._pose_head = nn.Linear(features + input_dim, count).to(self.device)
+        encoder = self.student.encoder
+        network = StudentNetwork(self.preset.network, POLICY_CAMERAS, encoder, dims, self.pose_dim)
+        if self.config.encoder_weights is not None:
+            load_encoders(network, self.config.encoder_weights)
+        if self._state_policy is not None:
+            network.plan.load_state_dict(self._state_policy.copy_network().state_dict())
         return network
+
+    def _tell_poses(self) -> Tensor | None:
+        """What the head is to tell in the training steps (W, P), zero where it is not known.
+
+        That is what a state policy's network is given: normalised poses, part features.
+        """
+        if not self.pose_dim:
+            return None
+        told = np.zeros((len(self.train_rows), self.pose_dim), dtype=np.float32)
+        known = self._known.numpy()
+        if known.any():
+            obs = self.data.state_obs[self.train_rows[known]]
+            if self._state_policy is None:
+                normalizer = Normalizer.fit(obs, self.data.action[self.train_rows[known]])
+            else:
+                normalizer = self._state_policy.normalizer
+            whole = base_input(get_task(self.config.task), normalizer, obs, True)
+            told[known] = whole[:, self.obs_dim :]
+        return torch.from_numpy(told).to(self.device)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         encoders = {"params": list(self.network.encoders.parameters())}
@@ -137,7 +213,8 @@ class StudentTrainer(BcTrainer):
             "warmup": self.student.encoder_warmup_steps,
         }
         others = list(self.network.plan.parameters())
-        others += [] if self._pose_head is None else list(self._pose_head.parameters())
+        if self.network.pose_head is not None:
+            others += list(self.network.pose_head.parameters())
         return [{"params": others}, encoders]
 
     def _draw_batch(self) -> Tensor:
@@ -149,27 +226,28 @@ class StudentTrainer(BcTrainer):
         pictures = self._images(self.train_rows[rows.numpy()])
         images = {n: self._augment[n](p).to(self.device) for n, p in pictures.items()}
         inputs = self.network.encode(self.train_inputs[rows], images)
+        loss = torch.zeros((), device=self.device)
+        if self._poses is not None:
+            poses, known = self._poses[rows], self._known[rows].to(self.device)
+            told = inputs[:, self.obs_dim :]
+            # over all steps, known or not: shards and processes add their shares up
+            error = functional.mse_loss(told[known], poses[known], reduction="sum")
+            loss = self.student.pose_weight / told.numel() * error
+            drawn = torch.rand(len(rows), generator=generator).to(self.device)
+            truth = known & (drawn >= self.told_share)
+            inputs = torch.cat(
+                [inputs[:, : self.obs_dim], torch.where(truth[:, None], poses, told)], dim=-1
+            )
         plans = self.train_plans[rows]
-        loss = self.network.compute_loss(inputs, plans, generator, self.preset.sampler)
-        return loss + self._pose_loss(inputs, self.train_rows[rows.numpy()])
+        return loss + self.network.compute_loss(inputs, plans, generator, self.preset.sampler)
 
-    def _pose_loss(self, inputs: Tensor, rows: NDArray[np.int64]) -> Tensor | float:
-        """Weighted error of the parts' relative poses, told from inputs (B, Di) of steps (B,).
+    @property
+    def told_share(self) -> float:
+        """Share of steps whose plan is made from what the head tells; the others have the truth.
 
-        A shard without a known pose gives a gradient of zero, not none: processes add theirs up.
+        From none to all in the first half of the run: at first the head knows nothing.
         """
-        if self._pose_head is None:
-            return 0.0
-        known = np.flatnonzero(rows < self._first_real)
-        task = get_task(self.config.task)
-        state = self.data.state_obs[rows[known]].astype(np.float64)
-        target = build_part_features(task, state)
-        told = self._pose_head(inputs[known])
-        wanted = torch.from_numpy(target.astype(np.float32)).to(self.device)
-        count = len(rows) * wanted.shape[1]
-        return (
-            self.student.pose_weight / count * functional.mse_loss(told, wanted, reduction="sum")
-        )
+        return min(1.0, 2.0 * self.step / self.total_steps)
 
     def _val_input(self, rows: Tensor) -> Tensor:
         pictures = self._images(self.val_rows[rows.numpy()])
@@ -181,14 +259,10 @@ class StudentTrainer(BcTrainer):
             "observation": "images",
             "real_steps": len(self.data.action) - self._first_real,
             "real_share": self.config.real_share,
+            "state_policy": (
+                "" if self._state_policy is None else self._state_policy.card.weights_hash
+            ),
         }
-
-    def _extra_state(self) -> dict[str, Any]:
-        return {} if self._pose_head is None else {"pose_head": self._pose_head.state_dict()}
-
-    def _load_extra_state(self, state: dict[str, Any]) -> None:
-        if self._pose_head is not None:
-            self._pose_head.load_state_dict(state["pose_head"])
 
     def _card(self) -> BaseCard:
         card = super()._card()
@@ -201,6 +275,7 @@ class StudentTrainer(BcTrainer):
                 "kind": "student",
                 "images": POLICY_CAMERAS,
                 "encoder": self.student.encoder,
+                "pose_dim": self.pose_dim,
             }
         )
 

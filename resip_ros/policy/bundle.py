@@ -200,7 +200,7 @@ def _build_network(card: BaseCard, input_dim: int) -> PlanNetwork:
     """The untrained network that a card describes, for inputs (B, input_dim)."""
     if isinstance(card, StudentCard):
         dims = len(card.action), input_dim, card.prediction_horizon
-        return StudentNetwork(card.network, card.images, card.encoder, dims)
+        return StudentNetwork(card.network, card.images, card.encoder, dims, card.pose_dim)
     return card.network.build(len(card.action), input_dim, card.prediction_horizon)
 
 

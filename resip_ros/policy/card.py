@@ -124,6 +124,9 @@ class StudentCard(BaseCard):
     images: tuple[str, ...] = field(kw_only=True)
     """Cameras, each of `core.images.IMAGE_SHAPE`."""
     encoder: EncoderSpec = field(kw_only=True)
+    pose_dim: int = field(default=0, kw_only=True)
+    """What is told of the parts' poses and given to the plan network; 0: the encoders' features
+    themselves are."""
     kind: str = field(default="student")
 
     def __post_init__(self) -> None:
@@ -138,6 +141,8 @@ class StudentCard(BaseCard):
             )
         if self.relative_features:
             raise ConfigError("relative_features need part poses, which a student does not see")
+        if self.pose_dim < 0:
+            raise ConfigError(f"pose_dim must not be negative, got {self.pose_dim}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,6 +287,9 @@ def parse_card(mapping: object) -> Card:
     if cls is ResidualCard:
         # The first cards do not say it: there was one kind.
         mapping = {"chunk_steps": 1, **mapping}
+    if cls is StudentCard:
+        # The first students tell no poses.
+        mapping = {"pose_dim": 0, **mapping}
     # Bundles that were saved without are as good as before.
     mapping = {"golden": None, **mapping}
     return _build(cls, mapping, "card")

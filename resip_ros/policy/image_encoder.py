@@ -146,8 +146,15 @@ def find_keypoints(maps: Tensor) -> Tensor:
     return torch.cat([(weight.sum(-2) * x).sum(-1), (weight.sum(-1) * y).sum(-1)], dim=-1)
 
 
+_POSE_HIDDEN = 256
+
+
 class StudentNetwork(PlanNetwork):
-    """A plan network whose input is proprioception and the features of every camera."""
+    """A plan network behind one encoder for each camera.
+
+    Its input is proprioception and the features of every camera; or, with a pose head, what a
+    policy that sees the state is given: the head tells the parts' poses from the features.
+    """
 
     def __init__(
         self,
@@ -155,24 +162,40 @@ class StudentNetwork(PlanNetwork):
         cameras: tuple[str, ...],
         encoder: EncoderSpec,
         dims: tuple[int, int, int],
+        pose_dim: int = 0,
     ) -> None:
-        """Build it untrained; `dims` are action, proprioception and prediction horizon."""
+        """Build it untrained.
+
+        Args:
+            network: Sizes of the plan network.
+            cameras: Their names.
+            encoder: Sizes of each camera's encoder.
+            dims: Action, proprioception (Di) and prediction horizon.
+            pose_dim: P, what the pose head tells; 0 for none.
+        """
         super().__init__()
         action_dim, proprio_dim, horizon = dims
         self.encoders = nn.ModuleDict({name: CameraEncoder(encoder) for name in cameras})
+        seen = proprio_dim + len(cameras) * encoder.features
+        self.pose_head = None
+        if pose_dim:
+            self.pose_head = nn.Sequential(
+                nn.Linear(seen, _POSE_HIDDEN), nn.SiLU(), nn.Linear(_POSE_HIDDEN, pose_dim)
+            )
         self.plan = network.build(
-            action_dim, proprio_dim + len(cameras) * encoder.features, horizon
+            action_dim, proprio_dim + pose_dim if pose_dim else seen, horizon
         )
 
     def encode(self, proprio: Tensor, images: Mapping[str, Tensor]) -> Tensor:
-        """The plan network's input (B, Di + cameras F).
+        """The plan network's input: (B, Di + cameras F), or (B, Di + P) with a pose head.
 
         Args:
             proprio: (B, Di) normalised.
             images: Camera to (B, 3, S, S) in [0, 1].
         """
         features = [encoder(images[name]) for name, encoder in self.encoders.items()]
-        return torch.cat([proprio, *features], dim=-1)
+        seen = torch.cat([proprio, *features], dim=-1)
+        return seen if self.pose_head is None else torch.cat([proprio, self.pose_head(seen)], -1)
 
     def compute_loss(
         self,
