@@ -28,7 +28,7 @@ class BcConfig:
     observation: Literal["state", "images"] = "state"
     """What the policy sees: the parts' poses, or pictures (a student: docs/student.md)."""
     real: Path | None = None
-    """With pictures: real demonstrations, of which no part's pose is used; alone or with --data."""
+    """With pictures: real demonstrations, of which no pose is used; alone or with --data."""
     real_share: float | None = None
     """Share of real steps in each batch; by the cube-root rule if not given."""
     encoder_weights: Path | None = None

@@ -7,6 +7,7 @@ those of scripted operators in the stand-in for a real bench (training.real_stan
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from training.experiment_step import Budget, Experiment, Recipe, Step
@@ -55,10 +56,10 @@ def _into(folder: Path, e: Experiment, what: str, command: tuple[str, ...]) -> S
     return Step((*command, "--out", str(out)), out, out if what.endswith("pictures") else parts)
 
 
-def _clone(e: Experiment, folder: Path, data: Step, *options: str) -> Step:
+def _clone(e: Experiment, folder: Path, *options: str) -> Step:
     run = folder / e.name / "run"
     command = (
-        "training.bc", "--data", str(data.output), "--task", e.task, "--seed", str(e.seed),
+        "training.bc", "--task", e.task, "--seed", str(e.seed),
         "--action-horizon", str(_HORIZON), "--out", str(e.policy(folder) / "base"), "--run-dir",
         str(run), *options,
     )  # fmt: skip
@@ -68,28 +69,34 @@ def _clone(e: Experiment, folder: Path, data: Step, *options: str) -> Step:
 def _state_student(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
     """It sees what the teacher sees."""
     lessons = teach(e, folder, budget)
+    data = "--data", str(lessons.output)
     options = "--steps", str(budget.bc_steps), "--batch", str(budget.bc_batch)
-    return [lessons, _clone(e, folder, lessons, *options)]
+    return [lessons, _clone(e, folder, *data, *options)]
 
 
 def _image_student(real: int, synthetic: bool) -> Recipe:
     """It sees two cameras: pictures of the teacher, of so many real episodes, or of both."""
 
     def build(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
-        steps, drawn = [], []
-        if synthetic:
-            steps.append(teach(e, folder, budget))
-            drawn.append(_draw(e, folder, "pictures", steps[-1], "random", budget.drawn))
-        if real:
-            steps.append(teach_in_standin(e, folder))
-            drawn.append(_draw(e, folder, f"real-{real}-pictures", steps[-1], "standin", real))
         options = [
             "--observation", "images", "--steps", str(budget.student_steps), "--batch",
             str(budget.student_batch),
         ]  # fmt: skip
-        if len(drawn) == 2:
-            options += ["--real", str(drawn[1].output)]
-        return [*steps, *drawn, _clone(e, folder, drawn[0], *options)]
+        steps = []
+        if synthetic:
+            # its plan network goes on from that of the student that sees the state
+            seeing = dataclasses.replace(e, method="state_student")
+            lessons, state_student = _state_student(seeing, folder, budget)
+            pictures = _draw(e, folder, "pictures", lessons, "random", budget.drawn)
+            steps += [lessons, state_student, pictures]
+            options += ["--data", str(pictures.output)]
+            options += ["--state-policy", str(seeing.policy(folder) / "base")]
+        if real:
+            shown = teach_in_standin(e, folder)
+            pictures = _draw(e, folder, f"real-{real}-pictures", shown, "standin", real)
+            steps += [shown, pictures]
+            options += ["--real", str(pictures.output)]
+        return [*steps, _clone(e, folder, *options)]
 
     return build
 

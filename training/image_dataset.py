@@ -21,8 +21,6 @@ from zarr.codecs import BloscCodec
 from resip_ros.core.errors import DataError
 from resip_ros.core.images import IMAGE_SHAPE, image_array
 
-CHUNK_FRAMES = 4
-"""A batch reads single frames from everywhere, so a chunk holds few."""
 IMAGES_ATTRIBUTE = "images"
 _DARK = 1.0
 """A picture with a smaller standard deviation shows nothing, grey values."""
@@ -34,7 +32,8 @@ def create_image_arrays(group: zarr.Group, frames: int, cameras: tuple[str, ...]
         group.create_array(
             image_array(name),
             shape=(frames, *IMAGE_SHAPE),
-            chunks=(CHUNK_FRAMES, *IMAGE_SHAPE),
+            # a batch reads single frames from everywhere
+            chunks=(1, *IMAGE_SHAPE),
             dtype="uint8",
             compressors=BloscCodec(cname="lz4", clevel=5, shuffle="noshuffle"),
             config={"write_empty_chunks": True},

@@ -32,13 +32,13 @@ from resip_ros.core.images import POLICY_CAMERAS, image_array
 from resip_ros.sim.gl import find_backend
 from resip_ros.sim.render import Renderer
 from training.dataset import Demonstrations, read_demonstrations, write_demonstrations
-from training.image_dataset import CHUNK_FRAMES, IMAGES_ATTRIBUTE, create_image_arrays
+from training.image_dataset import IMAGES_ATTRIBUTE, create_image_arrays
 from training.program import run_with_settings
 from training.provenance import describe_command, describe_commit
 from training.randomize import LOOKS, LookApplier, LookRange, prepare_scene, sample_look
 from training.real_standin import STANDIN
 
-_UNIT_FRAMES = 16 * CHUNK_FRAMES
+_UNIT_FRAMES = 64
 _LIMIT_FRAMES = 48
 Pictures = dict[str, NDArray[np.uint8]]
 
@@ -133,20 +133,19 @@ def draw_unit(settings: RenderSettings, task: str, first: int) -> Drawn:
     began, inside_s = time.perf_counter(), worker.inside_s
     drawn = 0
     last = min(first + _UNIT_FRAMES, len(worker.rows))
-    for start in range(first, last, CHUNK_FRAMES):
-        stop = min(start + CHUNK_FRAMES, last)
-        if all(chunk_file(settings.out, name, start).is_file() for name in POLICY_CAMERAS):
+    for row in range(first, last):
+        if all(picture_file(settings.out, name, row).is_file() for name in POLICY_CAMERAS):
             continue
-        frames = [worker.draw(row) for row in range(start, stop)]
+        frame = worker.draw(row)
         for name in POLICY_CAMERAS:
-            worker.arrays[name][start:stop] = np.stack([frame[name] for frame in frames])
-        drawn += stop - start
+            worker.arrays[name][row] = frame[name]
+        drawn += 1
     return Drawn(drawn, time.perf_counter() - began, worker.inside_s - inside_s)
 
 
-def chunk_file(out: Path, camera: str, row: int) -> Path:
-    """File of the chunk that begins with a row; zarr writes it whole or not at all."""
-    return out / image_array(camera) / "c" / str(row // CHUNK_FRAMES) / "0" / "0" / "0"
+def picture_file(out: Path, camera: str, row: int) -> Path:
+    """File of a picture; zarr writes it whole or not at all."""
+    return out / image_array(camera) / "c" / str(row) / "0" / "0" / "0"
 
 
 class _Worker:
@@ -204,9 +203,16 @@ def prepare(settings: RenderSettings) -> tuple[str, int]:
                 f"{settings.out} exists already; go on with --resume, choose another --out or "
                 "remove it"
             )
-        before = zarr.open_group(str(settings.out), mode="r").attrs.get("rendering")
+        group = zarr.open_group(str(settings.out), mode="r")
+        before = group.attrs.get("rendering")
         if before != identity:
             raise ConfigError(f"{settings.out} was made with {before}, now it is {identity}")
+        arrays = [group.get(image_array(name)) for name in POLICY_CAMERAS]
+        if not all(isinstance(a, zarr.Array) and a.chunks[0] == 1 for a in arrays):
+            raise ConfigError(
+                f"{settings.out} was begun by an earlier version, with several pictures in a "
+                "file; remove it and draw it again"
+            )
         return task, int(read_demonstrations(settings.out, task).episode_ends[-1])
     data = first_episodes(read_demonstrations(settings.data, task), settings.episodes)
     check_states(settings.data, data)

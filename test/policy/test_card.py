@@ -52,6 +52,8 @@ def test_a_student_makes_the_same_plans_after_a_round_trip(task: TaskSpec, tmp_p
         (lambda c: c.update(images=[]), "needs cameras"),
         (lambda c: c["encoder"].update(size=512), "size must be"),
         (lambda c: c["encoder"].update(width=16), "do not fit the network"),
+        (lambda c: c.update(pose_dim=5), "do not fit the network"),
+        (lambda c: c.update(pose_dim=-5), "pose_dim must not be negative"),
         (lambda c: c["encoder"].update(pool="keypoints"), "do not fit the network"),
         (lambda c: c["observation"].append("peg_x"), "17 dimensions, expected 16"),
         (lambda c: c.update(relative_features=True), "need part poses"),
@@ -65,6 +67,12 @@ def test_a_damaged_student_is_refused(
     edit_card(tmp_path / "student", change)
     with pytest.raises(CheckpointMismatch, match=reason):
         load_policy(tmp_path / "student", images=True)
+
+
+def test_the_first_students_tell_no_poses(task: TaskSpec, tmp_path: Path) -> None:
+    card = make_student(task, tmp_path / "student")
+    edit_card(tmp_path / "student", lambda c: c.pop("pose_dim"))
+    assert load_base(tmp_path / "student", images=True).card == card
 
 
 def test_a_student_is_not_taken_for_a_base_that_sees_the_state(

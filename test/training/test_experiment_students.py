@@ -13,18 +13,24 @@ def test_they_share_lessons_and_pictures(tmp_path):
     def steps(method):
         return training_steps(Experiment(method, STUDENT_TASK), tmp_path, Budget(drawn=7))
 
-    lessons, drawn, clone = steps("image_student")
-    assert lessons.output == steps("state_student")[0].output
+    lessons, state_student, drawn, clone = steps("image_student")
+    assert [lessons, state_student] == steps("state_student")
     assert list(lessons.command[2:4]) == ["--policy", "models/mug_rack"]
     words = dict(itertools.pairwise(drawn.command))
     assert (drawn.command[1], words["--episodes"]) == (str(lessons.output), "7")
-    assert dict(itertools.pairwise(clone.command))["--data"] == str(drawn.output)
+    words = dict(itertools.pairwise(clone.command))
+    assert words["--data"] == str(drawn.output)
+    taught = dict(itertools.pairwise(state_student.command))
+    assert words["--state-policy"] == taught["--out"]
     assert "--real" not in clone.command
     both = steps("real_10_sim")
-    assert [lessons.output, drawn.output] == [both[0].output, both[2].output]
+    assert both[:3] == [lessons, state_student, drawn]
     real = steps("real_10")
-    assert [s.output for s in real[:-1]] == [both[1].output, both[3].output]
+    assert real[:-1] == both[3:5]
     assert steps("real_40")[0] == real[0]
+    words = dict(itertools.pairwise(real[-1].command))
+    assert words["--real"] == str(real[1].output)
+    assert not {"--data", "--state-policy"} & set(words), "nobody knows poses on a robot"
     words = dict(itertools.pairwise(both[-1].command))
     assert (words["--data"], words["--real"]) == (str(drawn.output), str(real[1].output))
 

@@ -15,8 +15,8 @@ from resip_ros.sim.gl import NoRenderingError, find_backend
 from resip_ros.sim.scene import build_scene
 from training import render as program
 from training.dataset import build_demonstrations, read_demonstrations, write_demonstrations
-from training.image_dataset import CHUNK_FRAMES, ImageReader
-from training.render import RenderSettings, chunk_file, run, shown_rows
+from training.image_dataset import ImageReader
+from training.render import RenderSettings, picture_file, run, shown_rows
 
 TASK = "peg_in_hole"
 
@@ -68,7 +68,7 @@ def drawn(data):
 
 
 def test_processes_change_nothing(data, drawn, tmp_path, monkeypatch):
-    monkeypatch.setattr(program, "_UNIT_FRAMES", CHUNK_FRAMES)
+    monkeypatch.setattr(program, "_UNIT_FRAMES", 4)
     run(RenderSettings(data, tmp_path / "two.zarr", seed=3, processes=2))
     one, two = pictures(drawn), pictures(tmp_path / "two.zarr")
     for name in POLICY_CAMERAS:
@@ -96,10 +96,21 @@ def test_an_interrupted_one_goes_on(data, drawn, tmp_path, monkeypatch):
         run(settings)
     with pytest.raises(ConfigError, match="'seed': 3"):
         run(dataclasses.replace(settings, seed=4, resume=True))
-    assert run(dataclasses.replace(settings, resume=True))["drawn"] == 2
+    assert run(dataclasses.replace(settings, resume=True))["drawn"] == 1
     for name in POLICY_CAMERAS:
         np.testing.assert_array_equal(pictures(drawn)[name], pictures(settings.out)[name])
-    assert chunk_file(settings.out, "front", 8).is_file()
+    assert picture_file(settings.out, "front", 9).is_file()
+
+
+def test_what_an_earlier_version_began_is_not_mixed(data, tmp_path):
+    settings = RenderSettings(data, tmp_path / "old.zarr", seed=3)
+    program.prepare(settings)
+    group = zarr.open_group(str(settings.out), mode="r+")
+    group.create_array(
+        "image_front", shape=(10, 240, 320, 3), chunks=(4, 240, 320, 3), dtype="u1", overwrite=True
+    )
+    with pytest.raises(ConfigError, match="begun by an earlier version"):
+        run(dataclasses.replace(settings, resume=True))
 
 
 def test_the_stand_in_shows_the_step_before(data, tmp_path):

@@ -14,7 +14,7 @@ from resip_ros.policy.bundle import load_base, load_policy
 from resip_ros.policy.card import StudentCard
 from resip_ros.policy.image_encoder import EncoderSpec, prepare_images
 from resip_ros.policy.unet import UNetSpec
-from training import student_trainer
+from training import bc_trainer, student_trainer
 from training.bc import CHECKPOINT_FILE, make_trainer, train
 from training.bc_config import BcConfig
 from training.dataset import build_demonstrations, write_demonstrations
@@ -161,6 +161,100 @@ def test_poses_of_real_steps_are_not_used(config, real, tmp_path):
     assert losses[0] == losses[1]
 
 
+def plan_inputs(trainer, rows) -> torch.Tensor:
+    """What the plan network is given in training for windows `rows`."""
+    given = []
+    original = trainer.network.compute_loss
+
+    def keep(inputs, *others):
+        given.append(inputs.detach())
+        return original(inputs, *others)
+
+    trainer.network.compute_loss = keep
+    trainer._batch_loss(rows, torch.Generator().manual_seed(0))
+    trainer.network.compute_loss = original
+    return given[0]
+
+
+def test_plans_are_made_from_the_truth_at_first_and_from_what_is_told_later(config, real):
+    trainer = make_trainer(dataclasses.replace(config, real=real, steps=100), ALONE)
+    own = trainer.obs_dim
+    assert trainer.pose_dim == 37 - own + 21
+    is_real = trainer.train_rows >= 36
+    rows = torch.arange(len(is_real))
+    known = torch.from_numpy(~is_real)
+    first = plan_inputs(trainer, rows)
+    torch.testing.assert_close(
+        first[known], torch.cat([trainer.train_inputs[known], trainer._poses[known]], dim=-1)
+    )
+    assert not torch.equal(first[~known][:, own:], trainer._poses[~known])
+    trainer.step = 25
+    same = (plan_inputs(trainer, rows)[:, own:] == trainer._poses).all(-1)[known]
+    assert 0.3 < same.float().mean() < 0.7
+    trainer.step = 50
+    assert not (plan_inputs(trainer, rows)[:, own:] == trainer._poses).all(-1).any()
+
+
+def test_real_demonstrations_alone(config, real):
+    """Nothing of their poses is used, as nobody knows them on a robot."""
+    alone = dataclasses.replace(config, data=(), real=real)
+    losses = []
+    for shift in (0.0, 0.5):
+        trainer = make_trainer(alone, ALONE)
+        trainer.data.state_obs[:, 16:] += shift
+        losses.append([float(trainer.train_step()) for _ in range(2)])
+    assert losses[0] == losses[1]
+    assert train(alone)["episodes"] == 3
+    with pytest.raises(ConfigError, match="no dataset given"):
+        dataclasses.replace(config, data=())
+    with pytest.raises(ConfigError, match="--real-share needs --real beside --data"):
+        make_trainer(dataclasses.replace(alone, real_share=0.3), ALONE)
+
+
+@pytest.fixture
+def state_policy(config, tmp_path, monkeypatch):
+    """A policy of the same preset that sees the state."""
+    preset = dataclasses.replace(TINY, student=None, relative_features=True)
+    monkeypatch.setattr(bc_trainer, "get_preset", lambda *_: preset)
+    out, run_dir = tmp_path / "state", tmp_path / "state_run"
+    train(dataclasses.replace(config, observation="state", out=out, run_dir=run_dir))
+    return out
+
+
+def test_a_state_policy_goes_on_learning_behind_eyes(config, state_policy, real):
+    policy = load_base(state_policy)
+    config = dataclasses.replace(config, state_policy=state_policy, real=real)
+    trainer = make_trainer(config, ALONE)
+    for name, value in policy.copy_network().state_dict().items():
+        torch.testing.assert_close(trainer.network.plan.state_dict()[name], value)
+    # with the true poses it is that policy
+    obs = trainer.data.state_obs[trainer.train_rows[:5]]
+    given = torch.cat([trainer.train_inputs[:5], trainer._poses[:5]], dim=-1)
+    np.testing.assert_allclose(given, policy.build_input(obs), atol=1e-6)
+    np.testing.assert_array_equal(trainer.plan_range.low, policy.plan_range.low)
+    train(config)
+    assert load_base(config.out, images=True).card.pose_dim == trainer.pose_dim
+    with pytest.raises(ConfigError, match="state_policy"):
+        train(dataclasses.replace(config, state_policy=None, resume=True))
+
+
+def test_a_state_policy_that_does_not_fit(config, state_policy, monkeypatch):
+    config = dataclasses.replace(config, state_policy=state_policy)
+    wider = dataclasses.replace(TINY, network=dataclasses.replace(TINY.network, groups=8))
+    monkeypatch.setattr(student_trainer, "student_preset", lambda *_, **__: wider)
+    with pytest.raises(ConfigError, match="its network is .* train it with the same"):
+        make_trainer(config, ALONE)
+    blind = dataclasses.replace(TINY, student=dataclasses.replace(TINY.student, pose_weight=0.0))
+    monkeypatch.setattr(student_trainer, "student_preset", lambda *_, **__: blind)
+    with pytest.raises(ConfigError, match="tells no poses"):
+        make_trainer(config, ALONE)
+    student = dataclasses.replace(config, state_policy=None)
+    assert make_trainer(student, ALONE).network.pose_head is None
+    train(student)
+    with pytest.raises(CheckpointMismatch, match="is a student"):
+        make_trainer(dataclasses.replace(config, state_policy=config.out), ALONE)
+
+
 def test_a_shard_of_real_steps_alone_has_gradients_like_the_others(config, real):
     """Processes add their gradients up as one vector: a missing one would shift the others."""
     trainer = make_trainer(dataclasses.replace(config, real=real), ALONE)
@@ -191,6 +285,7 @@ def test_encoders_learn_at_their_own_rate(config):
     [
         ({"observation": "state", "real": "x"}, "--real needs --observation images"),
         ({"observation": "state", "encoder_weights": "x"}, "--encoder-weights needs"),
+        ({"observation": "state", "state_policy": "x"}, "--state-policy needs"),
         ({"real_share": 0.3}, "--real-share needs --real"),
         ({"real_share": 1.5}, "between 0 and 1"),
     ],
