@@ -71,7 +71,7 @@ def draw_task(task: str) -> Views:
     env.reset(states=env.initial_states([0], seed=0))
     start = env.snapshot(np.zeros(1, dtype=np.int64))
     episode = first_success(task, env)
-    with Renderer(task) as renderer:
+    with Renderer(task, antialias=True) as renderer:
         renderer.set_state(start.qpos[0], start.mocap_pos[0])
         before = renderer.draw("overview")[_BENCH]
         renderer.set_state(episode.qpos[-1], episode.mocap_pos)

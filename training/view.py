@@ -177,7 +177,7 @@ def write_video(episode: Episode, task: str, rate_hz: float, title: str, out: Pa
     time_s = np.arange(len(episode.net)) / rate_hz
     plot, ends = draw_action_plot(time_s, episode.base, episode.net, title)
     with (
-        Renderer(task) as renderer,
+        Renderer(task, antialias=True) as renderer,
         VideoWriter(out, rate_hz, FRAME_HEIGHT, FRAME_WIDTH) as video,
     ):
         last = max(1, len(time_s) - 1)

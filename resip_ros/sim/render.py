@@ -33,6 +33,8 @@ class Renderer:
         task_name: str,
         config: ControlConfig | None = None,
         prepare: Callable[[mujoco.MjSpec], None] | None = None,
+        *,
+        antialias: bool = False,
     ) -> None:
         """Build the scene with the arm's visual meshes; takes about a second.
 
@@ -40,6 +42,8 @@ class Renderer:
             task_name: A task of core.tasks.
             config: Control numbers; by default config/robots/fr3.yaml.
             prepare: Adds to the scene what only pictures need, before it is compiled.
+            antialias: Smooth edges, for people: on a CPU a picture then takes 2.8 times as long, and
+                an encoder that shrinks it sees a difference of half a grey value.
 
         Raises:
             NoRenderingError: when neither EGL nor OSMesa works here.
@@ -49,6 +53,7 @@ class Renderer:
         simplify_meshes(spec)
         _add_cameras(spec, task_cameras(get_task(task_name)))
         _add_light(spec)
+        spec.visual.quality.offsamples = 4 if antialias else 0
         if prepare is not None:
             prepare(spec)
         self.model = spec.compile()
