@@ -107,7 +107,7 @@ def main(
     what: Annotated[Literal["env", "policy", "bc"], tyro.conf.Positional],
     task: str = "one_leg",
     policy: Path | None = None,
-    num_envs: int = 64,
+    num_envs: int = 256,
     steps: int = 40,
     scaling: bool = False,
     json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
