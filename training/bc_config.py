@@ -36,6 +36,8 @@ class BcConfig:
     state_policy: Path | None = None
     """With pictures and --preset small: a policy of the same task, network and preset that sees
     the state; its plan network goes on learning behind eyes that tell what it saw."""
+    start_from: Path | None = None
+    """With pictures: a student that goes on learning, for example with what it has visited."""
     run_dir: Path | None = None
     """Checkpoint, TensorBoard and metrics.json; runs/bc/TASK-NETWORK-PRESET if not given."""
     steps: int | None = None

@@ -26,13 +26,12 @@ from resip_ros.core.observation import (
     proprioception_names,
 )
 from resip_ros.core.tasks import get_task
-from resip_ros.policy.bundle import load_base
 from resip_ros.policy.card import BaseCard, StudentCard
 from resip_ros.policy.image_encoder import CameraEncoder, StudentNetwork, prepare_images
 from resip_ros.policy.normalizer import Normalizer
 from resip_ros.policy.plan_range import PlanRange
 from resip_ros.policy.resnet import load_weights, read_weights
-from resip_ros.policy.runtime import BasePolicy, base_input
+from resip_ros.policy.runtime import base_input
 from training.augment import Augment
 from training.bc_config import BcConfig
 from training.bc_trainer import BcTrainer
@@ -46,6 +45,7 @@ from training.distributed import ALONE, Group
 from training.image_dataset import ImageBatches, ImageReader
 from training.mixing import balanced_share, check_share, draw_mixed
 from training.presets import BcPreset, StudentPreset, student_preset
+from training.student_start import load_start
 
 
 def refuse_student_settings(config: BcConfig) -> None:
@@ -54,7 +54,7 @@ def refuse_student_settings(config: BcConfig) -> None:
     Raises:
         ConfigError: naming the first.
     """
-    for name in ("real", "real_share", "encoder_weights", "state_policy"):
+    for name in ("real", "real_share", "encoder_weights", "state_policy", "start_from"):
         if getattr(config, name) is not None:
             raise ConfigError(f"--{name.replace('_', '-')} needs --observation images")
 
@@ -99,7 +99,9 @@ class StudentTrainer(BcTrainer):
         lengths = [len(part.action) for part in parts]
         self._images = ImageBatches(readers, lengths, config.threads)
         self._first_real = sum(lengths) - real
-        self._state_policy = self._load_state_policy(config)
+        self.config = config
+        self.preset = self._get_preset()
+        self._start = load_start(config, self.preset, self.pose_dim)
         super().__init__(config, join_demonstrations(parts), group)
         self._known = torch.from_numpy(self.train_rows < self._first_real)
         self._poses = self._tell_poses()
@@ -140,42 +142,11 @@ class StudentTrainer(BcTrainer):
         task = get_task(self.config.task)
         return len(observation_names(task)) - self.obs_dim + len(part_feature_names(task))
 
-    def _load_state_policy(self, config: BcConfig) -> BasePolicy | None:
-        """The policy whose plan network goes on learning.
-
-        Raises:
-            ResipError: it cannot be read, or is none that this run could have trained.
-        """
-        if config.state_policy is None:
-            return None
-        preset = student_preset(config.network, config.preset)
-        policy = load_base(config.state_policy)
-        card = policy.card
-        if preset.student is None or not preset.student.pose_weight:
-            raise ConfigError(f"--state-policy: --preset {config.preset} tells no poses")
-        for what, got, expected in (
-            ("task", card.task, config.task),
-            ("network", card.network, preset.network),
-            ("prediction horizon", card.prediction_horizon, preset.prediction_horizon),
-            ("plan frame", card.plan_frame, preset.plan_frame),
-            ("relative features", card.relative_features, True),
-        ):
-            if got != expected:
-                raise ConfigError(
-                    f"--state-policy {config.state_policy}: its {what} is {got}, this run has "
-                    f"{expected}; train it with the same --task, --network and --preset"
-                )
-        return policy
-
     def _fit_normalizer(self, episodes: NDArray[np.int64]) -> Normalizer:
-        if self._state_policy is None:
-            return super()._fit_normalizer(episodes)
-        whole, own = self._state_policy.normalizer, slice(0, self.obs_dim)
-        return dataclasses.replace(whole, obs_min=whole.obs_min[own], obs_max=whole.obs_max[own])
+        return self._start.normalizer or super()._fit_normalizer(episodes)
 
     def _fit_plan_range(self, train: ChunkWindows) -> PlanRange:
-        given = None if self._state_policy is None else self._state_policy.plan_range
-        return given or super()._fit_plan_range(train)
+        return self._start.plan_range or super()._fit_plan_range(train)
 
     def _build_network(self, action_dim: int, input_dim: int, horizon: int) -> StudentNetwork:
         dims = action_dim, input_dim, horizon
@@ -183,8 +154,7 @@ class StudentTrainer(BcTrainer):
         network = StudentNetwork(self.preset.network, POLICY_CAMERAS, encoder, dims, self.pose_dim)
         if self.config.encoder_weights is not None:
             load_encoders(network, self.config.encoder_weights)
-        if self._state_policy is not None:
-            network.plan.load_state_dict(self._state_policy.copy_network().state_dict())
+        self._start.load_into(network)
         return network
 
     def _tell_poses(self) -> Tensor | None:
@@ -198,10 +168,10 @@ class StudentTrainer(BcTrainer):
         known = self._known.numpy()
         if known.any():
             obs = self.data.state_obs[self.train_rows[known]]
-            if self._state_policy is None:
+            if self._start.state_policy is None:
                 normalizer = Normalizer.fit(obs, self.data.action[self.train_rows[known]])
             else:
-                normalizer = self._state_policy.normalizer
+                normalizer = self._start.state_policy.normalizer
             whole = base_input(get_task(self.config.task), normalizer, obs, True)
             told[known] = whole[:, self.obs_dim :]
         return torch.from_numpy(told).to(self.device)
@@ -245,8 +215,10 @@ class StudentTrainer(BcTrainer):
     def told_share(self) -> float:
         """Share of steps whose plan is made from what the head tells; the others have the truth.
 
-        From none to all in the first half of the run: at first the head knows nothing.
+        From none to all in the first half of the run: a new head knows nothing.
         """
+        if self._start.student is not None:
+            return 1.0
         return min(1.0, 2.0 * self.step / self.total_steps)
 
     def _val_input(self, rows: Tensor) -> Tensor:
@@ -259,9 +231,7 @@ class StudentTrainer(BcTrainer):
             "observation": "images",
             "real_steps": len(self.data.action) - self._first_real,
             "real_share": self.config.real_share,
-            "state_policy": (
-                "" if self._state_policy is None else self._state_policy.card.weights_hash
-            ),
+            **self._start.identity,
         }
 
     def _card(self) -> BaseCard:

@@ -42,8 +42,8 @@ class Renderer:
             task_name: A task of core.tasks.
             config: Control numbers; by default config/robots/fr3.yaml.
             prepare: Adds to the scene what only pictures need, before it is compiled.
-            antialias: Smooth edges, for people: on a CPU a picture then takes 2.8 times as long, and
-                an encoder that shrinks it sees a difference of half a grey value.
+            antialias: Smooth edges, for people. On a CPU a picture then takes 2.8 times as long;
+                to an encoder that shrinks it, it differs by half a grey value.
 
         Raises:
             NoRenderingError: when neither EGL nor OSMesa works here.

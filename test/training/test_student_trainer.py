@@ -13,25 +13,14 @@ from resip_ros.core.images import POLICY_CAMERAS, image_array
 from resip_ros.policy.bundle import load_base, load_policy
 from resip_ros.policy.card import StudentCard
 from resip_ros.policy.image_encoder import EncoderSpec, prepare_images
-from resip_ros.policy.unet import UNetSpec
-from training import bc_trainer, student_trainer
+from training import student_trainer
 from training.bc import CHECKPOINT_FILE, make_trainer, train
 from training.bc_config import BcConfig
-from training.dataset import build_demonstrations, write_demonstrations
 from training.distributed import ALONE
-from training.image_dataset import IMAGES_ATTRIBUTE, create_image_arrays
-from training.presets import BcPreset, StudentPreset, student_preset
+from training.image_dataset import IMAGES_ATTRIBUTE
+from training.presets import StudentPreset, student_preset
 
-STEPS = 12
-TINY = BcPreset(
-    network=UNetSpec(down_dims=(16, 16), kernel_size=3, groups=4, step_embed_dim=8),
-    learning_rate=1e-3,
-    steps=4,
-    plan_frame="hand",
-    student=StudentPreset(
-        EncoderSpec(size=32, width=8, stages=1, pool="keypoints", features=4), 0.5, 2, 1.0
-    ),
-)
+from ..student_data import STEPS, TINY, make_config, write_pictures
 
 
 @pytest.fixture(autouse=True)
@@ -39,47 +28,19 @@ def _tiny(monkeypatch):
     monkeypatch.setattr(student_trainer, "student_preset", lambda *_, **__: TINY)
 
 
-def write(path, seed: int, episodes: int = 3):
-    """Smooth episodes with pictures of noise."""
-    rng = np.random.default_rng(seed)
-    time = np.linspace(0, 1, STEPS)[:, None]
-    obs = [np.sin(time + np.arange(37) + 0.3 * (seed + i)) for i in range(episodes)]
-    data = build_demonstrations(
-        "peg_in_hole", obs, [o[:, :10] for o in obs], source="scripted", seed=seed
-    )
-    write_demonstrations(path, data)
-    group = zarr.open_group(str(path), mode="r+")
-    count = episodes * STEPS
-    create_image_arrays(group, count)
-    for name in POLICY_CAMERAS:
-        coarse = rng.integers(0, 255, (count, 12, 16, 3), dtype=np.uint8)
-        group[image_array(name)][:] = coarse.repeat(20, axis=1).repeat(20, axis=2)
-    group.attrs[IMAGES_ATTRIBUTE] = list(POLICY_CAMERAS)
-    return path
-
-
 @pytest.fixture(scope="module")
 def synthetic(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("student") / "synthetic.zarr", 0)
+    return write_pictures(tmp_path_factory.mktemp("student") / "synthetic.zarr", 0)
 
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("student") / "real.zarr", 5)
+    return write_pictures(tmp_path_factory.mktemp("student") / "real.zarr", 5)
 
 
 @pytest.fixture
 def config(tmp_path, synthetic) -> BcConfig:
-    return BcConfig(
-        data=(synthetic,),
-        out=tmp_path / "student",
-        run_dir=tmp_path / "run",
-        task="peg_in_hole",
-        observation="images",
-        batch=6,
-        threads=1,
-        eval_every=2,
-    )
+    return make_config(tmp_path, synthetic)
 
 
 def weights(config: BcConfig) -> dict[str, torch.Tensor]:
@@ -139,7 +100,7 @@ def test_real_steps_are_mixed_in_by_rule(config, real):
 
 
 def test_several_synthetic_datasets_are_one(config, real, tmp_path):
-    more = write(tmp_path / "more.zarr", 3, episodes=2)
+    more = write_pictures(tmp_path / "more.zarr", 3, episodes=2)
     both = dataclasses.replace(config, data=(*config.data, more))
     trainer = make_trainer(both, ALONE)
     assert trainer.data.num_episodes == 5
@@ -211,50 +172,6 @@ def test_real_demonstrations_alone(config, real):
         make_trainer(dataclasses.replace(alone, real_share=0.3), ALONE)
 
 
-@pytest.fixture
-def state_policy(config, tmp_path, monkeypatch):
-    """A policy of the same preset that sees the state."""
-    preset = dataclasses.replace(TINY, student=None, relative_features=True)
-    monkeypatch.setattr(bc_trainer, "get_preset", lambda *_: preset)
-    out, run_dir = tmp_path / "state", tmp_path / "state_run"
-    train(dataclasses.replace(config, observation="state", out=out, run_dir=run_dir))
-    return out
-
-
-def test_a_state_policy_goes_on_learning_behind_eyes(config, state_policy, real):
-    policy = load_base(state_policy)
-    config = dataclasses.replace(config, state_policy=state_policy, real=real)
-    trainer = make_trainer(config, ALONE)
-    for name, value in policy.copy_network().state_dict().items():
-        torch.testing.assert_close(trainer.network.plan.state_dict()[name], value)
-    # with the true poses it is that policy
-    obs = trainer.data.state_obs[trainer.train_rows[:5]]
-    given = torch.cat([trainer.train_inputs[:5], trainer._poses[:5]], dim=-1)
-    np.testing.assert_allclose(given, policy.build_input(obs), atol=1e-6)
-    np.testing.assert_array_equal(trainer.plan_range.low, policy.plan_range.low)
-    train(config)
-    assert load_base(config.out, images=True).card.pose_dim == trainer.pose_dim
-    with pytest.raises(ConfigError, match="state_policy"):
-        train(dataclasses.replace(config, state_policy=None, resume=True))
-
-
-def test_a_state_policy_that_does_not_fit(config, state_policy, monkeypatch):
-    config = dataclasses.replace(config, state_policy=state_policy)
-    wider = dataclasses.replace(TINY, network=dataclasses.replace(TINY.network, groups=8))
-    monkeypatch.setattr(student_trainer, "student_preset", lambda *_, **__: wider)
-    with pytest.raises(ConfigError, match="its network is .* train it with the same"):
-        make_trainer(config, ALONE)
-    blind = dataclasses.replace(TINY, student=dataclasses.replace(TINY.student, pose_weight=0.0))
-    monkeypatch.setattr(student_trainer, "student_preset", lambda *_, **__: blind)
-    with pytest.raises(ConfigError, match="tells no poses"):
-        make_trainer(config, ALONE)
-    student = dataclasses.replace(config, state_policy=None)
-    assert make_trainer(student, ALONE).network.pose_head is None
-    train(student)
-    with pytest.raises(CheckpointMismatch, match="is a student"):
-        make_trainer(dataclasses.replace(config, state_policy=config.out), ALONE)
-
-
 def test_a_shard_of_real_steps_alone_has_gradients_like_the_others(config, real):
     """Processes add their gradients up as one vector: a missing one would shift the others."""
     trainer = make_trainer(dataclasses.replace(config, real=real), ALONE)
@@ -296,7 +213,7 @@ def test_settings_that_mean_nothing(config, more, message):
 
 
 def test_bad_pictures_are_told_before_the_first_step(config, tmp_path):
-    path = write(tmp_path / "bad.zarr", 1)
+    path = write_pictures(tmp_path / "bad.zarr", 1)
     group = zarr.open_group(str(path), mode="r+")
     group[image_array("wrist")][4] = 0
     with pytest.raises(DataError, match="picture 4 of camera wrist is one colour"):
