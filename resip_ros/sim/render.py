@@ -6,6 +6,7 @@ Off-screen and without shadows, so that it runs beside everything else on a CPU.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import mujoco
@@ -48,6 +49,7 @@ class Renderer:
         Raises:
             NoRenderingError: when neither EGL nor OSMesa works here.
         """
+        self._gl = None
         backend = find_backend()
         spec = build_scene(task_name, config or load_control_config(), visual=True)
         simplify_meshes(spec)
@@ -91,6 +93,8 @@ class Renderer:
     def draw(self, name: str) -> Picture:
         """Picture of the present state, (height, width, 3) RGB."""
         camera = get_camera(name)
+        if self._gl is None:
+            raise ConfigError("this renderer is closed; make another one")
         # another renderer of this thread may have been used in between: pictures would be black
         self._gl.make_current()
         view = mujoco.MjvCamera()
@@ -124,9 +128,19 @@ class Renderer:
         return self.render(qpos, mocap_pos, POLICY_CAMERAS)
 
     def close(self) -> None:
-        """Free the graphics memory."""
+        """Free the graphics memory; safe to call again."""
+        if self._gl is None:
+            return
+        # what is freed is looked up in the current context: another renderer's would be emptied
+        self._gl.make_current()
         self._context.free()
         self._gl.free()
+        self._gl = None
+
+    def __del__(self) -> None:
+        """Free it in its own context, also where nobody closed it; at the end OpenGL is gone."""
+        if not sys.is_finalizing():
+            self.close()
 
     def __enter__(self) -> Renderer:
         return self

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import gc
+
 import mujoco
 import numpy as np
 import pytest
@@ -166,3 +168,21 @@ def test_cameras_and_lights_of_the_world_follow_the_model(renderer, home_qpos) -
     finally:
         model.cam_pos[camera], model.light_dir[light] = kept
     np.testing.assert_array_equal(renderer.render_policy(home_qpos)["front"], before)
+
+
+def test_renderers_of_a_thread_leave_each_other_alone(
+    renderer: Renderer, home_qpos: np.ndarray
+) -> None:
+    """One that is closed, or forgotten, freed the textures and meshes of the others."""
+    before = renderer.render(home_qpos)["front"]
+    other = Renderer("one_leg")
+    renderer.draw("front")
+    other.close()
+    other.close()
+    np.testing.assert_array_equal(renderer.render(home_qpos)["front"], before)
+    Renderer("one_leg").render(home_qpos)
+    renderer.draw("front")
+    gc.collect()
+    np.testing.assert_array_equal(renderer.render(home_qpos)["front"], before)
+    with pytest.raises(ConfigError, match="renderer is closed"):
+        other.draw("front")
