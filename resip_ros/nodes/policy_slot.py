@@ -27,7 +27,7 @@ from resip_ros.core.tasks import TaskSpec
 from resip_ros.nodes import topics
 from resip_ros.nodes.diagnostics import WARN, Health
 from resip_ros.policy.bundle import CARD_FILE, WEIGHTS_FILE, load_policy
-from resip_ros.policy.card import parse_card
+from resip_ros.policy.card import StudentCard, parse_card
 from resip_ros.policy.golden import check_golden, plausible_input
 from resip_ros.policy.runtime import AssemblyPolicy
 
@@ -70,8 +70,11 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def check_quickly(path: Path, task: TaskSpec) -> None:
+def check_quickly(path: Path, task: TaskSpec) -> tuple[str, ...]:
     """Reads the cards of a policy folder or base bundle, not the weights.
+
+    Returns:
+        Cameras that the policy needs.
 
     Raises:
         CheckpointMismatch: with the reason it cannot be run for this task.
@@ -79,6 +82,7 @@ def check_quickly(path: Path, task: TaskSpec) -> None:
     folders = [path] if _is_file(path / CARD_FILE) else [path / "base"]
     if _is_file(path / "residual" / CARD_FILE):
         folders.append(path / "residual")
+    cameras: tuple[str, ...] = ()
     for folder in folders:
         card_file = folder / CARD_FILE
         if not (_is_file(card_file) and _is_file(folder / WEIGHTS_FILE)):
@@ -94,6 +98,9 @@ def check_quickly(path: Path, task: TaskSpec) -> None:
             raise CheckpointMismatch(
                 f"{folder} is for task {card.task!r}; this node runs {task.name!r}"
             )
+        if isinstance(card, StudentCard):
+            cameras = card.images
+    return cameras
 
 
 def warm_up(policy: AssemblyPolicy) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from resip_ros.core.errors import ResipError
+from resip_ros.core.errors import ConfigError, ResipError
+from resip_ros.core.paths import models_dir
 from resip_ros.nodes import latency, running, up
 from resip_ros.nodes.launcher import NodeCrashed
 from resip_ros.nodes.table import simulated_address
@@ -103,6 +104,20 @@ def test_out_that_cannot_be_written(options, console, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ResipError, match="--out"):
         up.run(dataclasses.replace(options, out=tmp_path / "file" / "out"), console)
+
+
+@pytest.mark.parametrize("cameras", ["", "front: {source: sim, rate_hz: 10.0}\n"])
+def test_a_student_without_its_cameras(options, console, tmp_path, cameras):
+    file = tmp_path / "cameras.yaml"
+    file.write_text(cameras)
+    student = dataclasses.replace(
+        options,
+        task="mug_rack",
+        policy=models_dir() / "mug_rack" / "student",
+        cameras=str(file) if cameras else "",
+    )
+    with pytest.raises(ConfigError, match=r"no camera (front, )?wrist runs; give --cameras"):
+        up.run(student, console)
 
 
 def test_full_disk_is_found_before_the_robot_moves(options, console, monkeypatch):
