@@ -92,8 +92,8 @@ def _check_cameras(options: UpOptions, needed: tuple[str, ...]) -> None:
     if missing:
         raise ConfigError(
             f"{options.policy} sees pictures of {', '.join(needed)}, and no camera "
-            f"{', '.join(missing)} runs; give --cameras: sim_cameras.yaml in simulation, with real "
-            "ones a copy of cameras.yaml"
+            f"{', '.join(missing)} runs; give --cameras: sim_cameras.yaml in simulation, a copy "
+            "of cameras.yaml with real ones"
         )
 
 
