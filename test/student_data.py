@@ -20,17 +20,20 @@ TINY = BcPreset(
     learning_rate=1e-3,
     steps=4,
     plan_frame="hand",
+    optimizer="muon",
     student=StudentPreset(
-        EncoderSpec(size=32, width=8, stages=1, pool="keypoints", features=4), 0.5, 2, 1.0
+        EncoderSpec(size=32, width=8, stages=1, pool="keypoints", features=4), 0.5, 2
     ),
 )
 
 
-def write_pictures(path: Path, seed: int, episodes: int = 3) -> Path:
-    """Smooth episodes with pictures of noise."""
+def write_pictures(path: Path, seed: int, episodes: int = 3, shift: float = 0.0) -> Path:
+    """Smooth episodes with pictures of noise; `shift` is added to the parts' poses."""
     rng = np.random.default_rng(seed)
     time = np.linspace(0, 1, STEPS)[:, None]
     obs = [np.sin(time + np.arange(37) + 0.3 * (seed + i)) for i in range(episodes)]
+    for poses in obs:
+        poses[:, 16:] += shift
     data = build_demonstrations(
         "peg_in_hole", obs, [o[:, :10] for o in obs], source="scripted", seed=seed
     )

@@ -23,6 +23,7 @@ import yaml
 from torch import Tensor, nn
 
 from resip_ros.core.errors import CheckpointMismatch, DataError, ResipError
+from resip_ros.core.observation import observation_names
 from resip_ros.core.tasks import get_task
 from resip_ros.policy.card import (
     CARDS,
@@ -180,10 +181,12 @@ def load_base(directory: Path, device: str = "cpu", *, images: bool = False) -> 
             f"bundle {directory}: normaliser hash {normalizer.hash[:12]}, card says "
             f"{card.normalizer_hash[:12]}; restore both files from the same training run"
         )
-    if (normalizer.obs_dim, normalizer.action_dim) != (len(card.observation), len(card.action)):
+    tells = isinstance(card, StudentCard) and card.tells_poses
+    seen = observation_names(get_task(card.task)) if tells else card.observation
+    if (normalizer.obs_dim, normalizer.action_dim) != (len(seen), len(card.action)):
         raise CheckpointMismatch(
             f"bundle {directory}: normaliser is for {normalizer.obs_dim} observation and "
-            f"{normalizer.action_dim} action dimensions, card names {len(card.observation)} and "
+            f"{normalizer.action_dim} action dimensions, its card needs {len(seen)} and "
             f"{len(card.action)}"
         )
     try:
@@ -200,7 +203,8 @@ def _build_network(card: BaseCard, input_dim: int) -> PlanNetwork:
     """The untrained network that a card describes, for inputs (B, input_dim)."""
     if isinstance(card, StudentCard):
         dims = len(card.action), input_dim, card.prediction_horizon
-        return StudentNetwork(card.network, card.images, card.encoder, dims, card.pose_dim)
+        told = get_task(card.task) if card.tells_poses else None
+        return StudentNetwork(card.network, card.images, card.encoder, dims, told)
     return card.network.build(len(card.action), input_dim, card.prediction_horizon)
 
 

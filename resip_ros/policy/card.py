@@ -124,9 +124,9 @@ class StudentCard(BaseCard):
     images: tuple[str, ...] = field(kw_only=True)
     """Cameras, each of `core.images.IMAGE_SHAPE`."""
     encoder: EncoderSpec = field(kw_only=True)
-    pose_dim: int = field(default=0, kw_only=True)
-    """What is told of the parts' poses and given to the plan network; 0: the encoders' features
-    themselves are."""
+    tells_poses: bool = field(default=False, kw_only=True)
+    """Whether the plan network is that of a policy that sees the state, and is given the poses
+    that the encoders' features tell; else it is given the features."""
     kind: str = field(default="student")
 
     def __post_init__(self) -> None:
@@ -139,10 +139,8 @@ class StudentCard(BaseCard):
             raise ConfigError(
                 f"images names {', '.join(unknown)}; cameras: {', '.join(POLICY_CAMERAS)}"
             )
-        if self.relative_features:
-            raise ConfigError("relative_features need part poses, which a student does not see")
-        if self.pose_dim < 0:
-            raise ConfigError(f"pose_dim must not be negative, got {self.pose_dim}")
+        if self.relative_features and not self.tells_poses:
+            raise ConfigError("relative_features need poses, which this student does not tell")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,7 +287,7 @@ def parse_card(mapping: object) -> Card:
         mapping = {"chunk_steps": 1, **mapping}
     if cls is StudentCard:
         # The first students tell no poses.
-        mapping = {"pose_dim": 0, **mapping}
+        mapping = {"tells_poses": False, **mapping}
     # Bundles that were saved without are as good as before.
     mapping = {"golden": None, **mapping}
     return _build(cls, mapping, "card")

@@ -47,7 +47,7 @@ def plausible_observation(task: TaskSpec) -> Array:
 
 def plausible_input(policy: AssemblyPolicy) -> tuple[Array, Images | None]:
     """An observation (1, D) that this policy can take, and grey pictures if it sees any."""
-    obs = plausible_observation(policy.task)[None, : policy.normalizer.obs_dim]
+    obs = plausible_observation(policy.task)[None, : policy.base.obs_dim]
     cameras = policy.base.images
     return obs, {name: np.full((1, *IMAGE_SHAPE), 128, np.uint8) for name in cameras} or None
 
@@ -58,7 +58,9 @@ def golden_of_base(
     """What a base answers once its weights have been rounded for storage; None for a student."""
     if isinstance(card, StudentCard):
         return None
-    stored = deepcopy(network).cpu().half().float()
+    # only what is stored: what a network computes anew when it is built is not rounded
+    stored = deepcopy(network).cpu()
+    stored.load_state_dict({k: v.half().float() for k, v in stored.state_dict().items()})
     return _golden(BasePolicy(card, normalizer, stored, plan_range=plan_range))
 
 

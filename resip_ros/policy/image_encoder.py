@@ -21,14 +21,19 @@ from torch.nn import functional
 
 from resip_ros.core.errors import DataError
 from resip_ros.core.images import IMAGE_HEIGHT, IMAGE_SHAPE, IMAGE_WIDTH
+from resip_ros.core.observation import proprioception_names
+from resip_ros.core.tasks import TaskSpec
 from resip_ros.policy.plan_network import NetworkSpec, PlanNetwork
 from resip_ros.policy.resnet import NORMS, ResNet18
 from resip_ros.policy.sampler import SamplerSpec
+from resip_ros.policy.told_poses import told_dim, told_scale
 
 CROP = 224
 CROP_AREA_WIDTH = 280
 SQUASHED = "wrist"
 POOLS = ("average", "keypoints")
+_POSE_HIDDEN = 256
+"""Width of the head that tells poses."""
 Images = Mapping[str, NDArray[np.uint8]]
 
 
@@ -146,15 +151,16 @@ def find_keypoints(maps: Tensor) -> Tensor:
     return torch.cat([(weight.sum(-2) * x).sum(-1), (weight.sum(-1) * y).sum(-1)], dim=-1)
 
 
-_POSE_HIDDEN = 256
-
-
 class StudentNetwork(PlanNetwork):
     """A plan network behind one encoder for each camera.
 
     Its input is proprioception and the features of every camera; or, with a pose head, what a
-    policy that sees the state is given: the head tells the parts' poses from the features.
+    policy that sees the state is given: the head tells the parts' poses (`policy.told_poses`)
+    from the features, and whoever runs the network makes that input of them.
     """
+
+    told_mean: Tensor
+    told_unit: Tensor
 
     def __init__(
         self,
@@ -162,7 +168,7 @@ class StudentNetwork(PlanNetwork):
         cameras: tuple[str, ...],
         encoder: EncoderSpec,
         dims: tuple[int, int, int],
-        pose_dim: int = 0,
+        told: TaskSpec | None = None,
     ) -> None:
         """Build it untrained.
 
@@ -170,32 +176,41 @@ class StudentNetwork(PlanNetwork):
             network: Sizes of the plan network.
             cameras: Their names.
             encoder: Sizes of each camera's encoder.
-            dims: Action, proprioception (Di) and prediction horizon.
-            pose_dim: P, what the pose head tells; 0 for none.
+            dims: Action, the plan network's input (Di) and prediction horizon; without a pose
+                head, Di is proprioception and the features are added to it.
+            told: With a pose head: the task whose poses it tells.
         """
         super().__init__()
-        action_dim, proprio_dim, horizon = dims
+        action_dim, input_dim, horizon = dims
         self.encoders = nn.ModuleDict({name: CameraEncoder(encoder) for name in cameras})
-        seen = proprio_dim + len(cameras) * encoder.features
+        features = len(cameras) * encoder.features
         self.pose_head = None
-        if pose_dim:
+        if told is None:
+            input_dim += features
+        else:
+            seen = len(proprioception_names(told)) + features
             self.pose_head = nn.Sequential(
-                nn.Linear(seen, _POSE_HIDDEN), nn.SiLU(), nn.Linear(_POSE_HIDDEN, pose_dim)
+                nn.Linear(seen, _POSE_HIDDEN), nn.SiLU(), nn.Linear(_POSE_HIDDEN, told_dim(told))
             )
-        self.plan = network.build(
-            action_dim, proprio_dim + pose_dim if pose_dim else seen, horizon
-        )
+            unit = torch.from_numpy(told_scale(told)).float()
+            self.register_buffer("told_unit", unit, persistent=False)
+            self.register_buffer("told_mean", torch.zeros_like(unit))
+        self.plan = network.build(action_dim, input_dim, horizon)
 
     def encode(self, proprio: Tensor, images: Mapping[str, Tensor]) -> Tensor:
-        """The plan network's input: (B, Di + cameras F), or (B, Di + P) with a pose head.
+        """Proprioception and features (B, Dp + cameras F), the plan network's input without poses.
 
         Args:
-            proprio: (B, Di) normalised.
+            proprio: (B, Dp) normalised.
             images: Camera to (B, 3, S, S) in [0, 1].
         """
         features = [encoder(images[name]) for name, encoder in self.encoders.items()]
-        seen = torch.cat([proprio, *features], dim=-1)
-        return seen if self.pose_head is None else torch.cat([proprio, self.pose_head(seen)], -1)
+        return torch.cat([proprio, *features], dim=-1)
+
+    def tell(self, proprio: Tensor, images: Mapping[str, Tensor]) -> Tensor:
+        """The parts' poses (B, P) as `policy.told_poses` has them, SI; arguments as `encode`'s."""
+        assert self.pose_head is not None
+        return self.told_mean + self.told_unit * self.pose_head(self.encode(proprio, images))
 
     def compute_loss(
         self,
@@ -204,9 +219,9 @@ class StudentNetwork(PlanNetwork):
         generator: torch.Generator,
         sampler: SamplerSpec | None,
     ) -> Tensor:
-        """Loss of the plan network for `encode`d inputs."""
+        """Loss of the plan network for its inputs."""
         return self.plan.compute_loss(inputs, plans, generator, sampler)
 
     def compute_plan(self, inputs: Tensor, noise: Tensor, sampler: SamplerSpec | None) -> Tensor:
-        """Plans (B, T, Da) for `encode`d inputs."""
+        """Plans (B, T, Da) of the plan network for its inputs."""
         return self.plan.compute_plan(inputs, noise, sampler)

@@ -8,7 +8,7 @@ sees on the robot is scaled exactly as in training. Source: ResiP's min-max norm
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,10 @@ class Normalizer:
     def obs_dim(self) -> int:
         """Do."""
         return len(self.obs_min)
+
+    def first(self, count: int) -> Normalizer:
+        """For an observation that ends after `count` dimensions."""
+        return replace(self, obs_min=self.obs_min[:count], obs_max=self.obs_max[:count])
 
     @property
     def action_dim(self) -> int:

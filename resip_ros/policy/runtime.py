@@ -33,6 +33,7 @@ from resip_ros.policy.image_encoder import (
 from resip_ros.policy.normalizer import Normalizer
 from resip_ros.policy.plan_network import PlanNetwork
 from resip_ros.policy.plan_range import PlanRange
+from resip_ros.policy.told_poses import read_told
 from resip_ros.policy.value import ValuePolicy
 
 Float32 = NDArray[np.float32]
@@ -138,6 +139,16 @@ class BasePolicy:
         self._generator.manual_seed(seed)
 
     @property
+    def obs_dim(self) -> int:
+        """D of `predict_chunk`; a student's is smaller than that of the state it may tell."""
+        return len(self.card.observation)
+
+    @property
+    def tells_poses(self) -> bool:
+        """Whether it is a student that plans from the poses it tells."""
+        return isinstance(self.card, StudentCard) and self.card.tells_poses
+
+    @property
     def images(self) -> tuple[str, ...]:
         """Cameras that the policy needs; none for one that sees the state."""
         return self.card.images if isinstance(self.card, StudentCard) else ()
@@ -164,30 +175,58 @@ class BasePolicy:
         Raises:
             DataError: an input is missing, not finite, or of a wrong shape.
         """
-        obs = _check_input("observation", obs, self.normalizer.obs_dim)
+        obs = _check_input("observation", obs, self.obs_dim)
         noise = torch.randn(
             (len(obs), self.horizon, self.normalizer.action_dim),
             generator=generator or self._generator,
         ).to(self._device)
-        condition = torch.from_numpy(self.build_input(obs)).to(self._device)
         with torch.inference_mode():
-            if isinstance(self.card, StudentCard):
-                condition = self._see(self.card, condition, images)
+            if not isinstance(self.card, StudentCard):
+                condition = torch.from_numpy(self.build_input(obs)).to(self._device)
+            elif self.tells_poses:
+                state = self.tell_state(obs, images)
+                condition = torch.from_numpy(self.build_input(state)).to(self._device)
+            else:
+                condition = self._eyes.encode(*self._see(obs, images))
             chunk = self._network.compute_plan(condition, noise, self.card.sampler)
         return self.decode_plan(chunk.cpu().numpy(), obs)
 
-    def _see(
-        self, card: StudentCard, proprio: torch.Tensor, images: Images | None
-    ) -> torch.Tensor:
-        """The plan network's input: proprioception (B, D) and what the pictures show."""
+    def tell_state(self, proprio: Float64 | Float32, images: Images | None) -> Float64:
+        """The state observation (B, D), SI, that a student makes of what it sees.
+
+        Args:
+            proprio: (B, Dp) raw proprioception.
+            images: Of its cameras, as in `predict_chunk`.
+
+        Raises:
+            DataError: a picture is missing or of a wrong shape, or the policy tells no poses.
+        """
+        if not self.tells_poses:
+            raise DataError("this policy tells no poses; give a student with tells_poses")
+        with torch.inference_mode():
+            told = self._eyes.tell(*self._see(proprio, images)).cpu().numpy()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            state = read_told(self.task, np.asarray(proprio, dtype=np.float64), told)
+        if not np.isfinite(state).all():
+            raise DataError("the pictures tell a pose that is none; look at what the cameras see")
+        return state
+
+    @property
+    def _eyes(self) -> StudentNetwork:
         assert isinstance(self._network, StudentNetwork)
-        check_images(card.images, images, len(proprio))
+        return self._network
+
+    def _see(
+        self, obs: Float64 | Float32, images: Images | None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """What a student's encoders are given: normalised proprioception, prepared pictures."""
+        check_images(self.images, images, len(obs))
+        assert isinstance(self.card, StudentCard)
         assert images is not None
-        prepared = {
-            name: prepare_images(name, images[name], card.encoder.size).to(self._device)
-            for name in card.images
-        }
-        return self._network.encode(proprio, prepared)
+        size = self.card.encoder.size
+        prepared = {n: prepare_images(n, images[n], size).to(self._device) for n in self.images}
+        proprio = self.normalizer.first(self.obs_dim).normalize_obs(obs)
+        return torch.from_numpy(proprio).to(self._device), prepared
 
     def build_input(self, obs: Float64 | Float32) -> Float32:
         """What the network sees (B, `base_input_dim`) for raw observations (B, D)."""

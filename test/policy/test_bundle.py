@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from resip_ros.core.errors import CheckpointMismatch, DataError, ResipError
+from resip_ros.core.observation import observation_names
 from resip_ros.core.paths import models_dir
 from resip_ros.policy import bundle
 from resip_ros.policy.bundle import (
@@ -23,9 +24,10 @@ from resip_ros.policy.bundle import (
     save_base,
 )
 from resip_ros.policy.card import BaseCard, ResidualCard, Success, card_to_mapping, parse_card
+from resip_ros.policy.golden import plausible_input
 from resip_ros.policy.normalizer import Normalizer
 from resip_ros.policy.plan_network import NetworkSpec
-from resip_ros.policy.runtime import BasePolicy
+from resip_ros.policy.runtime import AssemblyPolicy, BasePolicy
 from resip_ros.policy.unet import ConditionalUNet, UNetSpec
 
 OBS = np.random.default_rng(3).normal(size=(2, 58))
@@ -329,6 +331,15 @@ def test_cards_refuse_bad_values_when_they_are_made(base_card: BaseCard) -> None
         dataclasses.replace(base_card, prediction_horizon=31)
     with pytest.raises(ResipError, match="action_horizon"):
         dataclasses.replace(base_card, action_horizon=33)
+
+
+@pytest.mark.parametrize("folder", sorted(models_dir().glob("*/student")), ids=str)
+def test_shipped_students_plan(folder: Path) -> None:
+    """From pictures of nothing, but they plan."""
+    base = load_policy(folder, images=True).base
+    obs, images = plausible_input(AssemblyPolicy(base))
+    assert base.tell_state(obs, images).shape == (1, len(observation_names(base.task)))
+    assert base.predict_chunk(obs, images=images).shape == (1, base.horizon, 10)
 
 
 @pytest.mark.parametrize("task", sorted(path.name for path in models_dir().iterdir()))

@@ -52,11 +52,10 @@ def test_a_student_makes_the_same_plans_after_a_round_trip(task: TaskSpec, tmp_p
         (lambda c: c.update(images=[]), "needs cameras"),
         (lambda c: c["encoder"].update(size=512), "size must be"),
         (lambda c: c["encoder"].update(width=16), "do not fit the network"),
-        (lambda c: c.update(pose_dim=5), "do not fit the network"),
-        (lambda c: c.update(pose_dim=-5), "pose_dim must not be negative"),
+        (lambda c: c.update(tells_poses=True), "normaliser is for 16 observation"),
         (lambda c: c["encoder"].update(pool="keypoints"), "do not fit the network"),
         (lambda c: c["observation"].append("peg_x"), "17 dimensions, expected 16"),
-        (lambda c: c.update(relative_features=True), "need part poses"),
+        (lambda c: c.update(relative_features=True), "which this student does not tell"),
         (lambda c: c.update(kind="base"), "unknown keys"),
     ],
 )
@@ -71,7 +70,7 @@ def test_a_damaged_student_is_refused(
 
 def test_the_first_students_tell_no_poses(task: TaskSpec, tmp_path: Path) -> None:
     card = make_student(task, tmp_path / "student")
-    edit_card(tmp_path / "student", lambda c: c.pop("pose_dim"))
+    edit_card(tmp_path / "student", lambda c: c.pop("tells_poses"))
     assert load_base(tmp_path / "student", images=True).card == card
 
 

@@ -11,7 +11,7 @@ from resip_ros.core.errors import CheckpointMismatch
 from resip_ros.core.paths import models_dir
 from resip_ros.core.tasks import get_task
 from resip_ros.policy import golden
-from resip_ros.policy.bundle import load_policy
+from resip_ros.policy.bundle import load_base, load_policy, save_base
 from resip_ros.policy.card import parse_card
 
 SHIPPED = ("one_leg", "peg_in_hole")
@@ -23,6 +23,16 @@ def test_shipped_policies_answer_as_when_they_were_saved(name):
     assert policy.base.card.golden is not None
     assert policy.residual.card.golden is not None
     golden.check_golden(policy)
+
+
+def test_the_answer_is_that_of_the_loaded_bundle(tmp_path):
+    """Nothing is rounded but what is stored: a step's embedding is not."""
+    base = load_policy(models_dir() / "mug_rack").base
+    network, given = base.copy_network(), (base.card, base.normalizer)
+    save_base(tmp_path / "again", *given, network, base.plan_range)
+    again = load_base(tmp_path / "again")
+    answer = golden._answer(again, np.array(again.card.golden.observation))
+    assert np.abs(answer - again.card.golden.output).max() < 2e-6
 
 
 @pytest.fixture
