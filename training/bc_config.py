@@ -34,10 +34,11 @@ class BcConfig:
     encoder_weights: Path | None = None
     """With pictures and --preset paper: ResNet-18 weights, of torchvision or R3M."""
     state_policy: Path | None = None
-    """With pictures and --preset small: a policy of the same task, network and preset that sees
-    the state; its plan network goes on learning behind eyes that tell what it saw."""
+    """With pictures: a policy of the same task, network and preset that sees the state; it plans,
+    as it is, and only eyes are learned, which tell the parts' poses."""
     start_from: Path | None = None
-    """With pictures: a student that goes on learning, for example with what it has visited."""
+    """With pictures: a student that goes on learning, for example with what it has visited; with
+    --state-policy its eyes, for another policy."""
     run_dir: Path | None = None
     """Checkpoint, TensorBoard and metrics.json; runs/bc/TASK-NETWORK-PRESET if not given."""
     steps: int | None = None

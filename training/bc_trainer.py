@@ -31,6 +31,7 @@ from resip_ros.policy.runtime import base_input
 from training.bc_config import BcConfig
 from training.dataset import ChunkWindows, Demonstrations, split_episodes
 from training.distributed import ALONE, Group
+from training.muon import build_optimizer
 from training.presets import BcPreset, get_preset
 from training.provenance import describe_command, describe_commit
 
@@ -79,11 +80,11 @@ class BcTrainer:
             self.normalizer.action_dim, self.train_inputs.shape[1], horizon
         ).to(self.device)
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = build_optimizer(
+            self.preset.optimizer,
             self._parameter_groups(),
-            lr=self.peak_rate,
-            weight_decay=self.preset.weight_decay,
-            fused=True,
+            self.peak_rate,
+            self.preset.weight_decay,
         )
         # It chooses the batches, alike in every process; each shard has random numbers of its own.
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -138,9 +139,7 @@ class BcTrainer:
         index = self._draw_batch()
         self.optimizer.zero_grad(set_to_none=True)
         losses = [self._shard_loss(index, shard) for shard in self._own_shards]
-        self.group.sum_gradients(
-            p for group in self.optimizer.param_groups for p in group["params"]
-        )
+        self.group.sum_gradients(self.network.parameters())
         self.optimizer.step()
         weight = 1 - self.ema_decay
         with torch.no_grad():

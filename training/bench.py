@@ -36,7 +36,7 @@ CHUNK_LIMIT_MS = 100.0
 CORRECTION_LIMIT_MS = 10.0
 """A correction is computed in every policy step, beside everything else."""
 GRADIENT_STEP_LIMIT_MS = 250.0
-"""The small preset's 20 000 steps then take less than an hour and a half."""
+"""The small preset's 6 000 steps then take less than half an hour."""
 
 
 def latencies_ms(call: Any, count: int) -> dict[str, float]:

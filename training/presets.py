@@ -21,7 +21,8 @@ from resip_ros.policy.unet import UNetSpec
 
 SIZES = ("small", "paper")
 PAPER_STEPS = 400_000
-SMALL_STEPS = 20_000
+SMALL_STEPS = 6_000
+SMALL_ADAMW_STEPS = 20_000
 STUDENT_STEPS = 3_000
 
 
@@ -33,9 +34,6 @@ class StudentPreset:
     encoder_rate_scale: float
     """Learning rate of the encoders, relative to the plan network's: a tenth in Table X."""
     encoder_warmup_steps: int
-    pose_weight: float = 0.0
-    """Weight of a loss for telling what a state policy sees, where it is known; 0: the plan
-    network is given the features themselves."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,10 @@ class BcPreset:
     """Condition on the parts' relative poses as well as on the state observation."""
     plan_frame: str = "base"
     """Predict absolute actions, or (`hand`) their difference from the hand's present pose."""
+    optimizer: str = "adamw"
+    """`adamw` (the paper's), or `muon` for matrices and kernels (training.muon)."""
     weight_decay: float = 1e-6
+    """AdamW's."""
     warmup_steps: int = 500
     student: StudentPreset | None = None
     """Of a policy that sees pictures."""
@@ -101,6 +102,8 @@ def mlp_preset(size: str, steps: int) -> BcPreset:
         preset = BcPreset(MlpSpec(width=1024, blocks=5), learning_rate=1e-4, steps=PAPER_STEPS)
     else:
         preset = _small(MlpSpec(width=512, blocks=3), learning_rate=1e-3)
+        # its steps take so little that Muon would make them five times as long
+        preset = dataclasses.replace(preset, optimizer="adamw", steps=SMALL_ADAMW_STEPS)
     return dataclasses.replace(preset, prediction_horizon=steps, action_horizon=steps)
 
 
@@ -117,6 +120,7 @@ def _small(network: NetworkSpec, learning_rate: float) -> BcPreset:
     return BcPreset(
         network,
         learning_rate=learning_rate,
+        optimizer="muon",
         steps=SMALL_STEPS,
         relative_features=True,
         plan_frame="hand",
@@ -138,11 +142,14 @@ def student_preset(network: str, size: str, *, pretrained: bool = False) -> BcPr
     if pretrained:
         raise ConfigError("encoder_weights are of a whole ResNet-18: use --preset paper")
     encoder = EncoderSpec(size=112, width=16, stages=3, pool="keypoints", features=64)
-    student = StudentPreset(
-        encoder, encoder_rate_scale=1.0, encoder_warmup_steps=100, pose_weight=1.0
-    )
     return dataclasses.replace(
-        preset, student=student, relative_features=False, steps=STUDENT_STEPS, warmup_steps=100
+        preset,
+        student=StudentPreset(encoder, encoder_rate_scale=1.0, encoder_warmup_steps=100),
+        # also for an MLP: the encoders' time is far more than Muon's
+        optimizer="muon",
+        relative_features=False,
+        steps=STUDENT_STEPS,
+        warmup_steps=100,
     )
 
 

@@ -70,7 +70,7 @@ class PolicyRollout:
     def _plan(self, obs: Array, ids: NDArray[np.int64], tick: NDArray[np.int64]) -> None:
         images = self._look(ids) if self._look and self._policy.base.images else None
         # a student's observation is proprioception, which the state begins with, and pictures
-        obs = obs[:, : self._policy.normalizer.obs_dim]
+        obs = obs[:, : self._policy.base.obs_dim]
         if self._delay:
             chunk = self._policy.base.predict_chunk(obs, self._generator, images)
         else:

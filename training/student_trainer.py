@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What differs in cloning when the policy sees pictures; the loop and all else are `training.bc`.
+"""Cloning from pictures: encoders and a plan network, or eyes for a policy that sees the state.
 
-Synthetic pictures (training.render) and real ones (training.convert_bags) are mixed in every batch
-(training.mixing). With a pose head (`policy.image_encoder`) the plan network is one that sees the
-state, behind eyes that learn to tell it. Letters: B batch, W windows, P what the head tells.
+Eyes (`--state-policy`) learn to tell the parts' poses where they are known; where they are not, in
+real demonstrations, they learn through the plans that the policy makes of what they tell. Pictures
+of both kinds are mixed in every batch (training.mixing). Letters: B batch, W windows, P what the
+pose head tells, Dp proprioception, Di the plan network's input.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.images import POLICY_CAMERAS
 from resip_ros.core.observation import (
-    observation_names,
-    part_feature_names,
     proprioception_names,
 )
 from resip_ros.core.tasks import get_task
@@ -31,7 +30,8 @@ from resip_ros.policy.image_encoder import CameraEncoder, StudentNetwork, prepar
 from resip_ros.policy.normalizer import Normalizer
 from resip_ros.policy.plan_range import PlanRange
 from resip_ros.policy.resnet import load_weights, read_weights
-from resip_ros.policy.runtime import base_input
+from resip_ros.policy.runtime import base_input_dim
+from resip_ros.policy.told_poses import position_errors
 from training.augment import Augment
 from training.bc_config import BcConfig
 from training.bc_trainer import BcTrainer
@@ -45,7 +45,9 @@ from training.distributed import ALONE, Group
 from training.image_dataset import ImageBatches, ImageReader
 from training.mixing import balanced_share, check_share, draw_mixed
 from training.presets import BcPreset, StudentPreset, student_preset
-from training.student_start import load_start
+from training.student_start import StudentStart, load_start
+from training.told_input import make_told_input
+from training.told_poses import ToldPoses
 
 
 def refuse_student_settings(config: BcConfig) -> None:
@@ -81,7 +83,7 @@ def make_student_trainer(config: BcConfig, group: Group) -> StudentTrainer:
 
 
 class StudentTrainer(BcTrainer):
-    """Trains encoders and plan network together."""
+    """Trains encoders and plan network together, or eyes for a plan network that stays."""
 
     validation_windows = 128
     network: StudentNetwork
@@ -99,12 +101,7 @@ class StudentTrainer(BcTrainer):
         lengths = [len(part.action) for part in parts]
         self._images = ImageBatches(readers, lengths, config.threads)
         self._first_real = sum(lengths) - real
-        self.config = config
-        self.preset = self._get_preset()
-        self._start = load_start(config, self.preset, self.pose_dim)
         super().__init__(config, join_demonstrations(parts), group)
-        self._known = torch.from_numpy(self.train_rows < self._first_real)
-        self._poses = self._tell_poses()
         self._augment = {name: Augment(name, self.size) for name in POLICY_CAMERAS}
         is_real = torch.from_numpy(self.train_rows >= self._first_real)
         self._is_real = None
@@ -134,13 +131,22 @@ class StudentTrainer(BcTrainer):
         """Proprioception."""
         return len(proprioception_names(get_task(self.config.task)))
 
+    @functools.cached_property
+    def _start(self) -> StudentStart:
+        """What the run begins from."""
+        return load_start(self.config, self.preset)
+
     @property
-    def pose_dim(self) -> int:
-        """P: what a policy that sees the state is given beside proprioception."""
-        if not self.student.pose_weight:
-            return 0
-        task = get_task(self.config.task)
-        return len(observation_names(task)) - self.obs_dim + len(part_feature_names(task))
+    def tells_poses(self) -> bool:
+        """Whether a policy that sees the state plans, and only its eyes are learned."""
+        return self._start.planner is not None
+
+    @functools.cached_property
+    def _told(self) -> ToldPoses:
+        """What is to be told in the training steps."""
+        known = self.train_rows < self._first_real
+        obs = self.data.state_obs[self.train_rows]
+        return ToldPoses.of(get_task(self.config.task), obs, known)
 
     def _fit_normalizer(self, episodes: NDArray[np.int64]) -> Normalizer:
         return self._start.normalizer or super()._fit_normalizer(episodes)
@@ -148,33 +154,38 @@ class StudentTrainer(BcTrainer):
     def _fit_plan_range(self, train: ChunkWindows) -> PlanRange:
         return self._start.plan_range or super()._fit_plan_range(train)
 
+    def _check_inputs(self) -> None:
+        if self.tells_poses:
+            self._told.check()
+
+    def _encode(self, windows: ChunkWindows) -> tuple[Tensor, Tensor]:
+        """Normalised proprioception (W, Dp) and plans (W, T, Da)."""
+        plans = windows.plans
+        if self.plan_range is not None:
+            plans = self.plan_range.encode(plans, self.normalizer.normalize_hand(windows.obs))
+        proprio = self.normalizer.first(self.obs_dim).normalize_obs(windows.obs[:, : self.obs_dim])
+        return torch.from_numpy(proprio).to(self.device), torch.from_numpy(plans).to(self.device)
+
     def _build_network(self, action_dim: int, input_dim: int, horizon: int) -> StudentNetwork:
+        task = get_task(self.config.task) if self.tells_poses else None
+        if task is not None:
+            features = self._card_of_planner.relative_features
+            input_dim = base_input_dim(task, self.normalizer, features)
         dims = action_dim, input_dim, horizon
         encoder = self.student.encoder
-        network = StudentNetwork(self.preset.network, POLICY_CAMERAS, encoder, dims, self.pose_dim)
+        network = StudentNetwork(self.preset.network, POLICY_CAMERAS, encoder, dims, task)
+        if task is not None:
+            network.told_mean.copy_(self._told.mean())
+            network.plan.requires_grad_(False)
         if self.config.encoder_weights is not None:
             load_encoders(network, self.config.encoder_weights)
         self._start.load_into(network)
         return network
 
-    def _tell_poses(self) -> Tensor | None:
-        """What the head is to tell in the training steps (W, P), zero where it is not known.
-
-        That is what a state policy's network is given: normalised poses, part features.
-        """
-        if not self.pose_dim:
-            return None
-        told = np.zeros((len(self.train_rows), self.pose_dim), dtype=np.float32)
-        known = self._known.numpy()
-        if known.any():
-            obs = self.data.state_obs[self.train_rows[known]]
-            if self._start.state_policy is None:
-                normalizer = Normalizer.fit(obs, self.data.action[self.train_rows[known]])
-            else:
-                normalizer = self._start.state_policy.normalizer
-            whole = base_input(get_task(self.config.task), normalizer, obs, True)
-            told[known] = whole[:, self.obs_dim :]
-        return torch.from_numpy(told).to(self.device)
+    @property
+    def _card_of_planner(self) -> BaseCard:
+        assert self._start.planner is not None
+        return self._start.planner.card
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         encoders = {"params": list(self.network.encoders.parameters())}
@@ -182,10 +193,8 @@ class StudentTrainer(BcTrainer):
             "scale": self.student.encoder_rate_scale,
             "warmup": self.student.encoder_warmup_steps,
         }
-        others = list(self.network.plan.parameters())
-        if self.network.pose_head is not None:
-            others += list(self.network.pose_head.parameters())
-        return [{"params": others}, encoders]
+        head = self.network.plan if self.network.pose_head is None else self.network.pose_head
+        return [{"params": list(head.parameters())}, encoders]
 
     def _draw_batch(self) -> Tensor:
         if self._is_real is None:
@@ -195,36 +204,52 @@ class StudentTrainer(BcTrainer):
     def _batch_loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         pictures = self._images(self.train_rows[rows.numpy()])
         images = {n: self._augment[n](p).to(self.device) for n, p in pictures.items()}
-        inputs = self.network.encode(self.train_inputs[rows], images)
-        loss = torch.zeros((), device=self.device)
-        if self._poses is not None:
-            poses, known = self._poses[rows], self._known[rows].to(self.device)
-            told = inputs[:, self.obs_dim :]
-            # over all steps, known or not: shards and processes add their shares up
-            error = functional.mse_loss(told[known], poses[known], reduction="sum")
-            loss = self.student.pose_weight / told.numel() * error
-            drawn = torch.rand(len(rows), generator=generator).to(self.device)
-            truth = known & (drawn >= self.told_share)
-            inputs = torch.cat(
-                [inputs[:, : self.obs_dim], torch.where(truth[:, None], poses, told)], dim=-1
+        seen, plans = self.train_inputs[rows], self.train_plans[rows]
+        if not self.tells_poses:
+            inputs = self.network.encode(seen, images)
+            return self.network.compute_loss(inputs, plans, generator, self.preset.sampler)
+        told = self.network.tell(seen, images)
+        loss = self._told.loss(told, rows)
+        real = ~self._told.known[rows]
+        if real.any():
+            # nobody knows these poses; they are to be such that the plan is the demonstrated one
+            inputs = self._plan_input(told[real], self.train_rows[rows[real].numpy()])
+            plan_loss = self.network.compute_loss(
+                inputs, plans[real], generator, self.preset.sampler
             )
-        plans = self.train_plans[rows]
-        return loss + self.network.compute_loss(inputs, plans, generator, self.preset.sampler)
+            loss = loss + plan_loss * real.float().mean()
+        return loss
 
-    @property
-    def told_share(self) -> float:
-        """Share of steps whose plan is made from what the head tells; the others have the truth.
+    def _plan_input(self, told: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        """What the plan network is given (b, Di) for told poses (b, P) of steps `rows` (b,)."""
+        assert self._start.planner is not None
+        proprio = self.data.state_obs[rows, : self.obs_dim].astype(np.float64)
+        build = self._start.planner.build_input
+        return make_told_input(get_task(self.config.task), build, proprio, told)
 
-        From none to all in the first half of the run: a new head knows nothing.
+    def validate(self) -> dict[str, float]:
+        """As of every policy; of eyes also `pose_error_mm`.
+
+        Which is how far from the true position what a hand is to hold (with several arms: each
+        body) is told to be, on average over held-out steps in which it is known.
         """
-        if self._start.student is not None:
-            return 1.0
-        return min(1.0, 2.0 * self.step / self.total_steps)
+        self._pose_errors: list[NDArray[np.float64]] = []
+        found = super().validate()
+        errors = np.concatenate(self._pose_errors or [np.zeros((0, 1))])
+        return found | ({"pose_error_mm": float(errors.mean() * 1e3)} if errors.size else {})
 
     def _val_input(self, rows: Tensor) -> Tensor:
-        pictures = self._images(self.val_rows[rows.numpy()])
+        steps = self.val_rows[rows.numpy()]
+        pictures = self._images(steps)
         images = {n: prepare_images(n, p, self.size).to(self.device) for n, p in pictures.items()}
-        return self.ema.encode(self.val_inputs[rows], images)
+        if not self.tells_poses:
+            return self.ema.encode(self.val_inputs[rows], images)
+        told = self.ema.tell(self.val_inputs[rows], images)
+        known = steps < self._first_real
+        task = get_task(self.config.task)
+        obs = self.data.state_obs[steps[known]].astype(np.float64)
+        self._pose_errors.append(position_errors(task, told.cpu().numpy()[known], obs))
+        return self._plan_input(told, steps)
 
     def _identity(self) -> dict[str, Any]:
         return super()._identity() | {
@@ -245,7 +270,8 @@ class StudentTrainer(BcTrainer):
                 "kind": "student",
                 "images": POLICY_CAMERAS,
                 "encoder": self.student.encoder,
-                "pose_dim": self.pose_dim,
+                "tells_poses": self.tells_poses,
+                "relative_features": self.tells_poses and self._card_of_planner.relative_features,
             }
         )
 

@@ -124,7 +124,7 @@ class PolicyActor:
             return self._policy.plan(one, self._generator)
         self._eyes.remember()
         # a student's observation is proprioception, which the state begins with, and pictures
-        proprio = one[:, : self._policy.normalizer.obs_dim]
+        proprio = one[:, : self._policy.base.obs_dim]
         return self._policy.plan(proprio, self._generator, self._eyes(np.zeros(1, np.int64)))
 
 

@@ -186,3 +186,12 @@ def test_renderers_of_a_thread_leave_each_other_alone(
     np.testing.assert_array_equal(renderer.render(home_qpos)["front"], before)
     with pytest.raises(ConfigError, match="renderer is closed"):
         other.draw("front")
+
+
+@pytest.mark.usefixtures("renderer")
+def test_smooth_edges_are_for_people(home_qpos: np.ndarray) -> None:
+    with Renderer("one_leg") as plain, Renderer("one_leg", antialias=True) as smooth:
+        pictures = [each.render(home_qpos)["front"].astype(int) for each in (plain, smooth)]
+    difference = np.abs(pictures[0] - pictures[1])
+    assert 0 < np.mean(difference) < 3
+    assert np.median(difference) == 0, "only edges differ"

@@ -105,7 +105,7 @@ class Seeing:
     """Stands in for a student: notes what it is given and plans zeros."""
 
     images = ("front",)
-    action_steps, horizon = 8, 8
+    action_steps, horizon, obs_dim = 8, 8, 16
 
     def __init__(self) -> None:
         self.given: list[tuple[tuple[int, ...], list[int]]] = []
@@ -137,5 +137,4 @@ def test_a_student_gets_proprioception_and_the_pictures_of_the_slots_that_plan(p
         rollout.act(obs, np.arange(3))
     rollout.restart(np.array([2]))
     rollout.act(obs[1:], np.array([1, 2]))
-    dim = policy.normalizer.obs_dim
-    assert given == [((3, dim), [0, 10, 20]), ((1, dim), [20])]
+    assert given == [((3, 16), [0, 10, 20]), ((1, 16), [20])]

@@ -79,8 +79,8 @@ def test_the_bundle_plans_from_proprioception_and_pictures(config, synthetic):
     network = trainer.network
     network.load_state_dict(load_base(config.out, images=True)._network.state_dict())
     with torch.inference_mode():
-        ours = policy._see(policy.card, torch.from_numpy(policy.build_input(obs)), images)
-        theirs = network.encode(trainer.train_inputs[:0].new_tensor(policy.build_input(obs)), seen)
+        ours = network.encode(*policy._see(obs, images))
+        theirs = network.encode(torch.from_numpy(policy.build_input(obs)), seen)
     torch.testing.assert_close(ours, theirs)
     with pytest.raises(DataError, match="no picture of camera front"):
         policy.predict_chunk(obs)
@@ -112,58 +112,12 @@ def test_several_synthetic_datasets_are_one(config, real, tmp_path):
     np.testing.assert_array_equal(trainer._is_real.numpy(), wanted)
 
 
-def test_poses_of_real_steps_are_not_used(config, real, tmp_path):
-    """A real dataset with other part poses trains the same student."""
-    losses = []
-    for shift in (0.0, 0.5):
-        trainer = make_trainer(dataclasses.replace(config, real=real), ALONE)
-        trainer.data.state_obs[36:, 16:] += shift
-        losses.append(float(trainer.train_step()))
-    assert losses[0] == losses[1]
-
-
-def plan_inputs(trainer, rows) -> torch.Tensor:
-    """What the plan network is given in training for windows `rows`."""
-    given = []
-    original = trainer.network.compute_loss
-
-    def keep(inputs, *others):
-        given.append(inputs.detach())
-        return original(inputs, *others)
-
-    trainer.network.compute_loss = keep
-    trainer._batch_loss(rows, torch.Generator().manual_seed(0))
-    trainer.network.compute_loss = original
-    return given[0]
-
-
-def test_plans_are_made_from_the_truth_at_first_and_from_what_is_told_later(config, real):
-    trainer = make_trainer(dataclasses.replace(config, real=real, steps=100), ALONE)
-    own = trainer.obs_dim
-    assert trainer.pose_dim == 37 - own + 21
-    is_real = trainer.train_rows >= 36
-    rows = torch.arange(len(is_real))
-    known = torch.from_numpy(~is_real)
-    first = plan_inputs(trainer, rows)
-    torch.testing.assert_close(
-        first[known], torch.cat([trainer.train_inputs[known], trainer._poses[known]], dim=-1)
-    )
-    assert not torch.equal(first[~known][:, own:], trainer._poses[~known])
-    trainer.step = 25
-    same = (plan_inputs(trainer, rows)[:, own:] == trainer._poses).all(-1)[known]
-    assert 0.3 < same.float().mean() < 0.7
-    trainer.step = 50
-    assert not (plan_inputs(trainer, rows)[:, own:] == trainer._poses).all(-1).any()
-
-
-def test_real_demonstrations_alone(config, real):
+def test_real_demonstrations_alone(config, real, tmp_path):
     """Nothing of their poses is used, as nobody knows them on a robot."""
     alone = dataclasses.replace(config, data=(), real=real)
-    losses = []
-    for shift in (0.0, 0.5):
-        trainer = make_trainer(alone, ALONE)
-        trainer.data.state_obs[:, 16:] += shift
-        losses.append([float(trainer.train_step()) for _ in range(2)])
+    moved = dataclasses.replace(alone, real=write_pictures(tmp_path / "m.zarr", 5, shift=0.5))
+    trainers = [make_trainer(given, ALONE) for given in (alone, moved)]
+    losses = [[float(trainer.train_step()) for _ in range(2)] for trainer in trainers]
     assert losses[0] == losses[1]
     assert train(alone)["episodes"] == 3
     with pytest.raises(ConfigError, match="no dataset given"):
@@ -172,24 +126,14 @@ def test_real_demonstrations_alone(config, real):
         make_trainer(dataclasses.replace(alone, real_share=0.3), ALONE)
 
 
-def test_a_shard_of_real_steps_alone_has_gradients_like_the_others(config, real):
-    """Processes add their gradients up as one vector: a missing one would shift the others."""
-    trainer = make_trainer(dataclasses.replace(config, real=real), ALONE)
-    is_real = torch.from_numpy(trainer.train_rows >= 36)
-    for kind in (is_real, ~is_real):
-        trainer.optimizer.zero_grad()
-        trainer._batch_loss(kind.nonzero()[:3, 0], trainer.generator).backward()
-        learned = [p for group in trainer.optimizer.param_groups for p in group["params"]]
-        assert all(p.grad is not None for p in learned)
-
-
 def test_encoders_learn_at_their_own_rate(config):
     trainer = make_trainer(dataclasses.replace(config, steps=100), ALONE)
     trainer.step = 10
     before = [p.detach().clone() for p in trainer.network.encoders.parameters()]
     trainer.train_step()
-    plan, encoders = trainer.optimizer.param_groups
+    plan, encoders, plan_kernels, kernels = trainer.optimizer.param_groups
     assert encoders["lr"] == pytest.approx(0.5 * plan["lr"], rel=0.05)
+    assert kernels["lr"] == pytest.approx(0.5 * plan_kernels["lr"], rel=0.05)
     changed = [
         not torch.equal(a, b)
         for a, b in zip(before, trainer.network.encoders.parameters(), strict=True)
@@ -203,6 +147,7 @@ def test_encoders_learn_at_their_own_rate(config):
         ({"observation": "state", "real": "x"}, "--real needs --observation images"),
         ({"observation": "state", "encoder_weights": "x"}, "--encoder-weights needs"),
         ({"observation": "state", "state_policy": "x"}, "--state-policy needs"),
+        ({"observation": "state", "start_from": "x"}, "--start-from needs"),
         ({"real_share": 0.3}, "--real-share needs --real"),
         ({"real_share": 1.5}, "between 0 and 1"),
     ],
@@ -227,9 +172,9 @@ def test_bad_pictures_are_told_before_the_first_step(config, tmp_path):
 def test_presets_are_those_of_the_paper():
     paper = student_preset("transformer", "paper", pretrained=True)
     assert paper.student == StudentPreset(
-        EncoderSpec(224, 64, 4, "frozen_batch", "average", 128), 0.1, 5000, 0.0
+        EncoderSpec(224, 64, 4, "frozen_batch", "average", 128), 0.1, 5000
     )
     assert (paper.learning_rate, paper.weight_decay) == (1e-4, 1e-3)
-    assert (paper.steps, paper.warmup_steps) == (500_000, 1000)
+    assert (paper.steps, paper.warmup_steps, paper.optimizer) == (500_000, 1000, "adamw")
     with pytest.raises(ConfigError, match="use --preset paper"):
         student_preset("unet", "small", pretrained=True)
