@@ -47,6 +47,9 @@ MAX_OUTSIDE_M = 0.03
 REST_RAD_S = 0.05
 SETTLE_S = 0.6
 CYCLE_WARM_UP = 20
+LATE = 1
+"""Threads or files that DDS may still open once, when it is late to hear of a peer; what is left
+behind by a start or stop comes again with each of them."""
 ACTION = f"/{NAMESPACE}/{topics.NET_ACTION}"
 
 
@@ -284,8 +287,8 @@ def _cycle(bench: Bench, n: int) -> Outcome:
         outcome.count += 1
     last = _resources()
     grown = {key: last[key] - first[key] for key in first}
-    if grown["threads"] > 0 or grown["files"] > 0:
-        outcome.fail(f"grown: {grown}")
+    if grown["threads"] > LATE or grown["files"] > LATE:
+        outcome.fail(f"grown in {n - min(CYCLE_WARM_UP, n // 2)} starts and stops: {grown}")
     outcome.notes.append(", ".join(f"{key} {value:+d}" for key, value in grown.items()))
     bench.pass_time(2.0)
     bench.judge(outcome)
