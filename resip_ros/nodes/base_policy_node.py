@@ -28,7 +28,8 @@ from resip_ros.nodes.pairing import RESIDUAL_NODE, Partner, why_base_must_wait
 from resip_ros.nodes.parameters import declare_parameters, parameter
 from resip_ros.nodes.picture_input import Messages, PictureInput, decode_pictures
 from resip_ros.nodes.policy_node import PolicyNode
-from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot
+from resip_ros.nodes.policy_slot import PolicySlot
+from resip_ros.nodes.table import CHECKPOINT
 from resip_ros.policy.golden import plausible_input
 from resip_ros.policy.runtime import AssemblyPolicy, BasePolicy
 

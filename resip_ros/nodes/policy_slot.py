@@ -22,16 +22,17 @@ from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from std_msgs.msg import String
 
-from resip_ros.core.errors import CheckpointMismatch, DataError, ResipError
-from resip_ros.core.tasks import TaskSpec
+from resip_ros.core.errors import CheckpointMismatch, ConfigError, DataError, ResipError
+from resip_ros.core.tasks import TaskSpec, get_task
 from resip_ros.nodes import topics
+from resip_ros.nodes.bench_files import camera_names
 from resip_ros.nodes.diagnostics import WARN, Health
+from resip_ros.nodes.table import CHECKPOINT, Graph
 from resip_ros.policy.bundle import CARD_FILE, WEIGHTS_FILE, load_policy
 from resip_ros.policy.card import StudentCard, parse_card
 from resip_ros.policy.golden import check_golden, plausible_input
 from resip_ros.policy.runtime import AssemblyPolicy
 
-CHECKPOINT = "policy.checkpoint"
 PAIR_TIMEOUT_S = 30.0
 """How long a loaded policy waits for its partner in the other node before it is refused."""
 
@@ -101,6 +102,24 @@ def check_quickly(path: Path, task: TaskSpec) -> tuple[str, ...]:
         if isinstance(card, StudentCard):
             cameras = card.images
     return cameras
+
+
+def check_graph(graph: Graph) -> None:
+    """Looks before a process is started whether its policy is there, fits, and will see.
+
+    Raises:
+        ResipError: saying what it lacks.
+    """
+    graph.require_policy()
+    needed = check_quickly(Path(graph.policy), get_task(graph.task))
+    given = camera_names(graph.camera_config) if graph.camera_config else ()
+    missing = [name for name in needed if name not in given]
+    if missing:
+        raise ConfigError(
+            f"{graph.policy} sees pictures of {', '.join(needed)}, and no camera "
+            f"{', '.join(missing)} runs; give --cameras: sim_cameras.yaml in simulation, a copy "
+            "of cameras.yaml with real ones"
+        )
 
 
 def warm_up(policy: AssemblyPolicy) -> None:

@@ -31,7 +31,8 @@ from resip_ros.nodes.observation_input import Observation, ObservationInput
 from resip_ros.nodes.pairing import BASE_NODE, Partner, why_residual_must_wait
 from resip_ros.nodes.parameters import declare_parameters, parameter
 from resip_ros.nodes.policy_node import PolicyNode
-from resip_ros.nodes.policy_slot import CHECKPOINT, PolicySlot
+from resip_ros.nodes.policy_slot import PolicySlot
+from resip_ros.nodes.table import CHECKPOINT
 from resip_ros.nodes.teleop.relay import TeleopRelay
 from resip_ros.policy.runtime import AssemblyPolicy
 

@@ -10,13 +10,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from resip_ros.core.errors import ConfigError, ResipError
+from resip_ros.core.errors import ResipError
 from resip_ros.core.results import EpisodeResult, RunResult, write_json_atomically
 from resip_ros.core.tasks import TaskSpec, get_task
-from resip_ros.nodes.bench_files import camera_names
 from resip_ros.nodes.latency import make_table
 from resip_ros.nodes.operator import Operator
-from resip_ros.nodes.policy_slot import check_quickly
+from resip_ros.nodes.policy_slot import check_graph
 from resip_ros.nodes.recording import EpisodeRecording
 from resip_ros.nodes.report import write_plot, write_video
 from resip_ros.nodes.running import check_out, running_graph
@@ -65,8 +64,7 @@ def run(options: UpOptions, console: Console) -> RunResult:
         camera_config=options.cameras,
         tag_config=options.tags,
     )
-    graph.require_policy()
-    _check_cameras(options, check_quickly(options.policy, task))
+    check_graph(graph)
     check_out(options.out)
     describe_bags = _watch_bags(options.record)
     result = RunResult(options.task, str(options.policy), options.robot)
@@ -83,18 +81,6 @@ def run(options: UpOptions, console: Console) -> RunResult:
     if failure is not None:
         raise failure
     return result
-
-
-def _check_cameras(options: UpOptions, needed: tuple[str, ...]) -> None:
-    """Refuses a policy that would wait for pictures in vain."""
-    given = camera_names(options.cameras) if options.cameras else ()
-    missing = [name for name in needed if name not in given]
-    if missing:
-        raise ConfigError(
-            f"{options.policy} sees pictures of {', '.join(needed)}, and no camera "
-            f"{', '.join(missing)} runs; give --cameras: sim_cameras.yaml in simulation, a copy "
-            "of cameras.yaml with real ones"
-        )
 
 
 def _watch_bags(directory: Path | None) -> Callable[[int], list[str]]:

@@ -9,7 +9,7 @@ from trajectory_msgs.msg import JointTrajectory
 from resip_ros.core import events, messages
 from resip_ros.nodes import topics
 from resip_ros.nodes.base_policy_node import BasePolicyNode
-from resip_ros.nodes.policy_slot import CHECKPOINT
+from resip_ros.nodes.table import CHECKPOINT
 
 pytestmark = pytest.mark.ros
 STEP_NS = 100_000_000

@@ -16,7 +16,8 @@ from resip_ros.nodes.pairing import (
     why_base_must_wait,
     why_residual_must_wait,
 )
-from resip_ros.nodes.policy_slot import CHECKPOINT, ActivePolicy, PolicySlot
+from resip_ros.nodes.policy_slot import ActivePolicy, PolicySlot
+from resip_ros.nodes.table import CHECKPOINT
 from resip_ros.policy.bundle import load_policy
 
 pytestmark = pytest.mark.ros

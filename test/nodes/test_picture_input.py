@@ -26,7 +26,7 @@ from resip_ros.nodes import base_policy_node, topics
 from resip_ros.nodes.base_policy_node import BasePolicyNode
 from resip_ros.nodes.diagnostics import WARN, Health
 from resip_ros.nodes.picture_input import PATIENCE_S, PictureInput
-from resip_ros.nodes.policy_slot import CHECKPOINT
+from resip_ros.nodes.table import CHECKPOINT
 from resip_ros.policy.bundle import load_base
 from resip_ros.policy.image_encoder import EncoderSpec
 from resip_ros.policy.unet import UNetSpec

@@ -14,8 +14,9 @@ from resip_ros.core.chunking import ActionChunk
 from resip_ros.core.errors import CheckpointMismatch
 from resip_ros.core.tasks import get_task
 from resip_ros.nodes import topics
-from resip_ros.nodes.policy_slot import CHECKPOINT, ActivePolicy
+from resip_ros.nodes.policy_slot import ActivePolicy
 from resip_ros.nodes.residual_policy_node import ResidualPolicyNode, compute_net_action
+from resip_ros.nodes.table import CHECKPOINT
 from resip_ros.policy.bundle import load_policy
 from resip_ros.policy.golden import plausible_observation
 

@@ -22,7 +22,7 @@ from resip_ros.nodes.bench.trials import (
     bench_stages,
     summarise,
 )
-from resip_ros.nodes.policy_slot import check_quickly
+from resip_ros.nodes.policy_slot import check_graph
 from resip_ros.nodes.running import check_out, running_graph
 from resip_ros.nodes.table import Graph
 from resip_ros.nodes.teleop.terminal_keys import TerminalKeys
@@ -44,8 +44,7 @@ def run_bench(
     task = get_task(options.task)
     check_view(options)
     for policy in options.policies:
-        _graph_of(options, policy).require_policy()
-        check_quickly(policy, task)
+        check_graph(_graph_of(options, policy))
     check_out(options.out)
     grid = prepare_grid(options, task)
     log = TrialLog(options.out / "trials.jsonl", grid.hash)

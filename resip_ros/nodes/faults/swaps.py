@@ -33,9 +33,9 @@ from resip_ros.nodes import topics
 from resip_ros.nodes.faults.bench import DOMAIN
 from resip_ros.nodes.operator import BASE, Operator
 from resip_ros.nodes.pairing import RESIDUAL_NODE
-from resip_ros.nodes.policy_slot import CHECKPOINT, parse_active
+from resip_ros.nodes.policy_slot import parse_active
 from resip_ros.nodes.running import running_graph
-from resip_ros.nodes.table import Graph
+from resip_ros.nodes.table import CHECKPOINT, Graph
 from resip_ros.policy.bundle import CARD_FILE, WEIGHTS_FILE, save_bundle
 from resip_ros.policy.card import BaseCard, Card, ResidualCard, parse_card
 

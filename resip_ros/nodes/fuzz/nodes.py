@@ -22,8 +22,8 @@ from resip_ros.nodes.fuzz.judges import Judge
 from resip_ros.nodes.fuzz.subjects import ENABLE, good_values, make_node, make_subject
 from resip_ros.nodes.fuzz.values import Rng, pick, random_parameter
 from resip_ros.nodes.node_main import StackNode
-from resip_ros.nodes.policy_slot import CHECKPOINT
 from resip_ros.nodes.recorder_node import LOOK_S
+from resip_ros.nodes.table import CHECKPOINT
 
 GOOD_EVERY = 20
 """After so many messages comes one good one on every topic, so that the node acts."""

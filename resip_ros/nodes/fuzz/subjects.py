@@ -23,11 +23,10 @@ from resip_ros.nodes.fuzz.good import CAMERA_MATRIX, GoodMessages
 from resip_ros.nodes.fuzz.people import PEOPLE
 from resip_ros.nodes.fuzz.policies import write_policy, write_student
 from resip_ros.nodes.node_main import StackNode
-from resip_ros.nodes.policy_slot import CHECKPOINT
 from resip_ros.nodes.recorder_node import RecorderNode
 from resip_ros.nodes.residual_policy_node import ResidualPolicyNode
 from resip_ros.nodes.sim_world_node import SimWorldNode
-from resip_ros.nodes.table import simulated_address
+from resip_ros.nodes.table import CHECKPOINT, simulated_address
 from resip_ros.nodes.tag_poses_node import TagPosesNode
 from resip_ros.nodes.teleop.gamepad import JoyDevice
 from resip_ros.nodes.teleop_node import TeleopNode

@@ -29,7 +29,7 @@ from resip_ros.nodes import topics
 from resip_ros.nodes.bench_files import view_camera
 from resip_ros.nodes.node_main import POLICY_NICE
 from resip_ros.nodes.operator import BRIDGE, RECORDER, Operator
-from resip_ros.nodes.policy_slot import check_quickly
+from resip_ros.nodes.policy_slot import check_graph
 from resip_ros.nodes.running import check_out, running_graph
 from resip_ros.nodes.table import SIM, Graph
 from resip_ros.nodes.teleop.device import DISCARD, QUIT, SAVE, UNDO
@@ -136,7 +136,7 @@ def run_session(
         ResipError: when it could not run.
     """
     task = get_task(options.task)
-    graph = _graph_of(options, task)
+    graph = _graph_of(options)
     check_out(options.out)
     result = SessionResult(RunResult(options.task, graph.policy, options.robot))
     with running_graph(graph, options.out, result.run.notes, console) as operator:
@@ -169,7 +169,7 @@ def _first_in_line() -> Iterator[None]:
         os.setpriority(os.PRIO_PROCESS, 0, max(before, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
-def _graph_of(options: SessionOptions, task: TaskSpec) -> Graph:
+def _graph_of(options: SessionOptions) -> Graph:
     """The graph; refuses what could not run.
 
     Raises:
@@ -187,8 +187,7 @@ def _graph_of(options: SessionOptions, task: TaskSpec) -> Graph:
         tag_config=options.tag_config,
     )
     if options.policy is not None:
-        graph.require_policy()
-        check_quickly(options.policy, task)
+        check_graph(graph)
     return graph
 
 

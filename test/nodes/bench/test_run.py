@@ -15,6 +15,7 @@ from sensor_msgs.msg import Image
 
 from resip_ros.core import messages
 from resip_ros.core.errors import ConfigError, ResipError
+from resip_ros.core.paths import models_dir
 from resip_ros.core.results import EpisodeResult
 from resip_ros.core.tasks import PEG_IN_HOLE
 from resip_ros.nodes import topics
@@ -122,7 +123,7 @@ def start(graph, tmp_path, policies, monkeypatch):
         yield operator
 
     monkeypatch.setattr(run, "running_graph", running_graph)
-    monkeypatch.setattr(run, "check_quickly", lambda *_: None)
+    monkeypatch.setattr(run, "check_graph", lambda graph: graph.require_policy())
     console = Console(file=io.StringIO(), width=200)
 
     def start(play, keys=None, robot="sim", names=("a",), **options):
@@ -243,3 +244,12 @@ def test_parts_that_the_simulation_puts_elsewhere_are_told(start, monkeypatch):
     monkeypatch.setattr(Operator, "prepare", play(Operator.prepare))
     with pytest.raises(ConfigError, match=r"start 0.*20.0 mm.*edited by hand"):
         start([(0.0, False)])
+
+
+def test_a_student_without_its_cameras(tmp_path):
+    """It is refused before the first policy's trials, which may take an hour."""
+    policies = models_dir() / "mug_rack", models_dir() / "mug_rack" / "student"
+    asked = BenchOptions("mug_rack", "sim", policies, grid="2", out=tmp_path / "out")
+    with pytest.raises(ConfigError, match="student sees .* no camera front, wrist runs"):
+        run_bench(asked, Console(quiet=True), None)
+    assert not (tmp_path / "out").exists()

@@ -11,8 +11,8 @@ from resip_ros.core import events, messages
 from resip_ros.core.chunking import ActionChunk
 from resip_ros.core.teleop import fill_teleop_inplace
 from resip_ros.nodes import topics
-from resip_ros.nodes.policy_slot import CHECKPOINT
 from resip_ros.nodes.residual_policy_node import ResidualPolicyNode
+from resip_ros.nodes.table import CHECKPOINT
 from resip_ros.policy.bundle import load_policy
 
 pytestmark = pytest.mark.ros

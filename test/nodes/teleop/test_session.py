@@ -14,7 +14,8 @@ from rich.console import Console
 from sensor_msgs.msg import Image
 
 from resip_ros.core import messages
-from resip_ros.core.errors import ResipError
+from resip_ros.core.errors import ConfigError, ResipError
+from resip_ros.core.paths import models_dir
 from resip_ros.core.results import EpisodeResult, RunResult
 from resip_ros.core.tasks import PEG_IN_HOLE
 from resip_ros.nodes import topics
@@ -212,6 +213,13 @@ def test_cameras_and_tags_reach_the_graph(tmp_path, monkeypatch):
     (graph,) = graphs
     assert {"camera", "tag_poses"} <= {entry.name for entry in graph.entries()}
     assert (graph.camera_config, graph.tag_config) == ("cameras.yaml", "tags.yaml")
+
+
+def test_a_student_without_its_cameras(tmp_path):
+    student = models_dir() / "mug_rack" / "student"
+    options = SessionOptions("mug_rack", "sim", tmp_path, policy=student)
+    with pytest.raises(ConfigError, match="no camera front, wrist runs; give --cameras"):
+        run_session(options, None, Console(quiet=True))
 
 
 @pytest.mark.ros
