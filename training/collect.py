@@ -54,8 +54,10 @@ class CollectSettings:
     """Successful episodes wanted."""
     randomness: str = "low"
     """Spread of the initial states: low, med or high."""
+    perturb: bool = False
+    """Knock parts about during the episodes, so that there is something to correct."""
     seed: int = 0
-    """Seed of initial states and operators."""
+    """Seed of initial states, pushes and operators."""
     envs: int = 32
     """Simulations side by side."""
     num_threads: int = 2
@@ -132,7 +134,8 @@ def collect(
         if not slots:
             return
         numbers = [part * limit + started + i for i in range(len(slots))]
-        env.reset(np.array(slots), env.initial_states(numbers, settings.seed))
+        states = env.initial_states(numbers, settings.seed)
+        env.reset(np.array(slots), states, np.array(numbers))
         for slot, number in zip(slots, numbers, strict=True):
             crew.start(slot, number)
             running[slot] = _Attempt()
@@ -184,6 +187,7 @@ def collect_part(settings: CollectSettings, part: int, *, quiet: bool = False) -
         seed=settings.seed,
         num_threads=settings.num_threads,
         pool_size=1,
+        perturb=settings.perturb,
         engine=standin_engine if settings.simulation == "standin" else "mujoco",
     )
     crew = make_crew(settings, env, part)
@@ -224,7 +228,9 @@ def name_source(settings: CollectSettings) -> str:
         source = name_policy(settings.policy, settings.task)
     if settings.student is not None:
         source += f" where {name_policy(settings.student, settings.task)} went"
-    return source if settings.simulation == "normal" else f"{source} in {settings.simulation}"
+    if settings.simulation != "normal":
+        source += f" in {settings.simulation}"
+    return f"{source}, parts pushed" if settings.perturb else source
 
 
 def main() -> int:

@@ -304,7 +304,9 @@ class Run:
         if self.history is not None:
             self.history.close()
 
-    def _build_env(self, num_envs: int, seed: int, pool_size: int) -> AssemblyEnv:
+    def _build_env(
+        self, num_envs: int, seed: int, pool_size: int, perturb: bool = False
+    ) -> AssemblyEnv:
         args = self.args
         return AssemblyEnv(
             args.task,
@@ -313,13 +315,14 @@ class Run:
             seed=seed,
             num_threads=args.physics_threads,
             pool_size=pool_size,
+            perturb=perturb,
         )
 
     def _build_training_env(self, shard: int) -> DecisionEnv:
         args = self.args
         seed = TRAINING_SEED + 1000 * args.seed + self.resumes + 1_000_000 * shard
         num_envs = args.envs // self.shards
-        env = self._build_env(num_envs, seed, min(4 * num_envs, 256))
+        env = self._build_env(num_envs, seed, min(4 * num_envs, 256), args.perturb)
         env.episode_steps = args.episode_steps or env.episode_steps
         wrapped = self.method.wrap(env, seed, training=True)
         wrapped.reset()

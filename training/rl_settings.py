@@ -18,7 +18,7 @@ class RunArgs(ABC):
     """Steps and minutes count over all resumes, whichever ends first."""
 
     fixed: ClassVar[tuple[str, ...]] = (
-        "task", "algo", "base_hash", "envs", "randomness", "seed"
+        "task", "algo", "base_hash", "envs", "randomness", "perturb", "seed"
     )  # fmt: skip
     """What shapes the stored arrays or the meaning of the data may not change half way."""
 
@@ -46,6 +46,9 @@ class RunArgs(ABC):
     """CPU threads of the physics; by default all cores, less one for a parallel learner."""
     randomness: str = "low"
     """Spread of the initial states: low, med or high."""
+    perturb: bool = False
+    """Knock parts about in training (training.perturbation); evaluations of the run leave them
+    alone, `training.evaluate --perturb` does not."""
     episode_steps: int | None = None
     """Training episodes are cut off after this many steps, their value bootstrapped; by default
     the task's limit, which evaluations always use."""
@@ -111,6 +114,7 @@ class RunArgs(ABC):
             "base_hash": base_hash,
             "envs": self.envs,
             "randomness": self.randomness,
+            "perturb": self.perturb,
             "episode_steps": self.episode_steps,
             "seed": self.seed,
             "eval_episodes": self.eval_episodes,
@@ -124,8 +128,8 @@ class RunArgs(ABC):
         """
         now = self.stored(base_hash)
         for name in self.fixed:
-            if now[name] != saved[name]:
+            if now[name] != saved.get(name):
                 raise CheckpointMismatch(
                     f"cannot resume {self.run_folder}: {name} is {now[name]!r}, the run has "
-                    f"{saved[name]!r}; pass that or start anew with another --run-dir"
+                    f"{saved.get(name)!r}; pass that or start anew with another --run-dir"
                 )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Collection: every attempt counted, successes recorded as they were performed."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ from rich.progress import Progress
 
 from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.policy.bundle import load_policy
-from training import collect_crew
+from training import collect_crew, perturbation
 from training.collect import CollectSettings, collect, run
 from training.collect_crew import Operators
 from training.env import AssemblyEnv
@@ -113,6 +114,29 @@ def test_successes_are_recorded_as_performed(tmp_path, resting, successful, caps
     assert summary["attempts"] == len(resting)
     assert summary["success_rate"] == pytest.approx(3 / len(resting))
     assert summary["failures"] == {"gave up in rest": len(resting) - 3}
+
+
+def test_parts_are_pushed_as_the_seed_says(tmp_path, resting, successful, monkeypatch):
+    monkeypatch.setattr(perturbation, "CHANCE", 1.0)
+
+    def collect_one(name: str, **more) -> tuple[np.ndarray, str]:
+        settings = dataclasses.replace(
+            _settings(tmp_path, episodes=1, **more), out=tmp_path / name
+        )
+        run(settings)
+        data = zarr.open_group(settings.out, mode="r")
+        return data["state_obs"][:], str(dict(data.attrs)["source"])
+
+    (alone, of), (one, pushed_of), (two, _) = (
+        collect_one("alone.zarr"),
+        collect_one("one.zarr", perturb=True),
+        collect_one("two.zarr", perturb=True, num_threads=2),
+    )
+    parts = slice(16, None)
+    assert np.abs(alone[-1, parts] - alone[0, parts]).max() < 1e-3
+    assert np.abs(one[-1, parts] - one[0, parts]).max() > 1e-2
+    np.testing.assert_array_equal(one, two)
+    assert (of, pushed_of) == ("scripted", "scripted, parts pushed")
 
 
 def test_too_few_successes_are_kept_and_reported(tmp_path, resting, successful):

@@ -15,6 +15,7 @@ import tyro
 import zarr
 from rich.console import Console
 
+from resip_ros.core.errors import CheckpointMismatch
 from resip_ros.core.observation import observation_names
 from resip_ros.policy.bundle import load_base, load_residual, save_base
 from resip_ros.policy.networks import ConditionalUNet, UNetSpec
@@ -22,6 +23,7 @@ from resip_ros.policy.runtime import AssemblyPolicy, residual_input
 from training.dataset import build_demonstrations, read_demonstrations, write_demonstrations
 from training.demonstration_replay import plan_open_loop
 from training.env import AssemblyEnv
+from training.perturbation import Perturbation
 from training.residual import main
 from training.residual_env import ResidualEnv
 from training.residual_method import ResidualMethod
@@ -220,3 +222,25 @@ def test_exported_residual_corrects_as_the_env_did(tiny_base, tmp_path, short_ep
     assert np.abs(unscaled).max() > 0
     live = policy.compute_action(action, policy.correct(obs, action))
     np.testing.assert_array_equal(wrapped.net_action(unscaled), live)
+
+
+def test_parts_are_pushed_in_training_alone(tiny_base, tmp_path, short_episodes, monkeypatch):
+    pushed: list[int] = []
+    monkeypatch.setattr(Perturbation, "push", lambda *_: pushed.append(1))
+    plain, args = (
+        tyro.cli(Args, args=command(tiny_base, tmp_path / name, "ppo", 16, *more))
+        for name, more in (("plain", []), ("perturb", ["--perturb"]))
+    )
+    console = Console(quiet=True)
+    for settings in (plain, args):
+        session = Run(settings, ResidualMethod(settings, console), console)
+        session.trainer.advance(0.0)
+        trained = len(pushed)
+        assert (trained > 0) == settings.perturb
+        session.evaluate()
+        session.close()
+        assert len(pushed) == trained
+    # half way it may not be changed
+    saved = plain.stored("")
+    with pytest.raises(CheckpointMismatch, match="perturb is True, the run has False"):
+        args.check_resume("", saved)
