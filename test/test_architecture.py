@@ -118,7 +118,6 @@ COVERED_BY = {
     "training/baseline_methods.py": "test/training/test_baselines.py",
     "training/baseline_settings.py": "test/training/test_baselines.py",
     "training/bag_steps.py": "test/training/test_convert_bags.py",
-    "training/bc_config.py": "test/training/test_bc.py",
     "training/textures.py": "test/training/test_randomize.py",
     "training/bc_trainer.py": "test/training/test_bc.py",
     "training/chunk_heads.py": "test/training/test_baselines.py",

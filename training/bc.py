@@ -25,7 +25,8 @@ import tyro
 from tqdm import tqdm
 
 from resip_ros.core.errors import ConfigError, ResipError
-from resip_ros.core.results import write_json_atomically
+from resip_ros.core.results import check_folder, write_json_atomically
+from resip_ros.policy.bundle_folder import check_place
 from training.bc_config import BcConfig
 from training.bc_trainer import BcTrainer, name_last
 from training.board import Board
@@ -49,8 +50,10 @@ def train(config: BcConfig, until: int | None = None) -> dict[str, Any]:
     """
     torch.set_num_threads(config.threads)
     group = join_group()
-    trainer = make_trainer(config, group)
+    check_place(config.out)
     run_dir = config.resolved_run_dir
+    check_folder(run_dir, "--run-dir")
+    trainer = make_trainer(config, group)
     checkpoint = run_dir / CHECKPOINT_FILE
     if config.resume:
         trainer.load_checkpoint(checkpoint)
@@ -148,12 +151,12 @@ def _train_until(
                 board.scalar("loss/train", float(np.mean(losses[-50:])), trainer.step)
                 board.scalar("learning_rate", trainer.learning_rate, trainer.step)
             if board is not None and trainer.step % config.eval_every == 0:
+                trainer.save_checkpoint(checkpoint)
                 report = trainer.validate()
                 for key, value in report.items():
                     board.scalar(f"val/{key}", value, trainer.step)
                 shown = {"train": float(np.mean(losses)), **report}
                 bar.set_postfix({k: f"{v:.4g}" for k, v in shown.items()}, refresh=False)
-                trainer.save_checkpoint(checkpoint)
             overdue = config.minutes and time.monotonic() - start > 60 * config.minutes
             asked = torch.tensor(float(bool(overdue or stop.requested)))
             if trainer.group.sum(asked) > 0:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from resip_ros.core.errors import ConfigError
+from training.program import check_numbers, check_run
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class BcConfig:
     """Command line of `training.bc`."""
 
     out: Path
-    """Bundle to write, for example models/one_leg/base."""
+    """Bundle to write, or to replace, for example models/one_leg/base."""
     data: tuple[Path, ...] = ()
     """Demonstrations (zarr), of training.collect, convert_bags, render or lerobot; of several
     datasets all."""
@@ -72,18 +73,12 @@ class BcConfig:
         """Refuse sizes that cannot be trained."""
         if not self.data and self.real is None:
             raise ConfigError("--data: no dataset given")
-        for name in (
-            "batch",
-            "threads",
-            "eval_every",
-            "steps",
-            "minutes",
-            "learning_rate",
-            "action_horizon",
-        ):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ConfigError(f"{name} must be positive, got {value}")
+        check_numbers(
+            self, "batch", "eval_every", "steps", "minutes", "learning_rate", "action_horizon"
+        )
+        check_run(self.seed, threads=self.threads)
+        if self.shards is not None and not 1 <= self.shards <= self.batch:
+            raise ConfigError(f"--shards: got {self.shards}, expected 1 to --batch {self.batch}")
 
     @property
     def resolved_run_dir(self) -> Path:

@@ -351,7 +351,13 @@ def _choose_device(name: str, group: Group) -> torch.device:
     """Device of this process; several processes of a machine do not share a GPU."""
     if name == "cuda" and group.size > 1:
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"--device {name}: {reason}; give cpu or another torch") from error
+    return device
 
 
 def name_last(checkpoint: Path) -> str:

@@ -29,17 +29,18 @@ import tyro
 from rich.progress import Progress
 
 from resip_ros.core.errors import ConfigError, ResipError
-from resip_ros.core.results import wilson_interval
+from resip_ros.core.results import check_writable, wilson_interval
 from training.collect_crew import Crew, Operators, PolicyCrew, TeachingCrew, name_policy
 from training.collect_parts import Part, PartStore, join_parts, run_parts
 from training.dataset import write_demonstrations
 from training.env import AssemblyEnv
 from training.eyes import PLAIN
-from training.program import run_with_settings
+from training.program import check_numbers, check_run, run_with_settings
 from training.real_standin import standin_engine
 
 _NOT_IDENTITY = ("out", "processes", "num_threads", "resume")
 """Settings that do not change what is collected."""
+_TEACHER_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ class CollectSettings:
     student: Path | None = None
     """Policy that takes turns of 8 steps with --policy, whose actions are kept also where the
     student acts (DAgger); it sees the state or, drawn as --look says, pictures."""
-    teacher_share: float = 0.5
-    """Share of the turns that --policy has."""
+    teacher_share: float | None = None
+    """Share of the turns that --policy has beside --student; half of them by default."""
     look: str | None = None
     """How a policy that sees pictures sees it: plain, or a look of training.randomize."""
     parts: int = 1
@@ -86,15 +87,19 @@ class CollectSettings:
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot be."""
-        for name in ("episodes", "envs", "parts", "processes"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name} must be at least 1, got {getattr(self, name)}")
+        check_numbers(self, "episodes", "envs", "parts")
+        check_run(self.seed, num_threads=self.num_threads, processes=self.processes)
+        if self.max_attempts < 0:
+            raise ConfigError(f"--max-attempts: got {self.max_attempts}, expected 0 or more")
         if self.student is not None and self.policy is None:
             raise ConfigError("--student needs --policy: who teaches it")
         if self.student is not None and self.simulation != "normal":
             raise ConfigError(f"--student: nobody teaches in --simulation {self.simulation}")
-        if not 0 <= self.teacher_share <= 1:
-            raise ConfigError(f"--teacher-share: got {self.teacher_share}, expected 0 to 1")
+        share = self.teacher_share
+        if share is not None and self.student is None:
+            raise ConfigError("--teacher-share needs --student: who has the other turns")
+        if share is not None and not 0 <= share <= 1:
+            raise ConfigError(f"--teacher-share: got {share}, expected 0 to 1")
         if self.parts > self.episodes:
             raise ConfigError(f"--parts {self.parts}: only {self.episodes} episodes are wanted")
 
@@ -208,8 +213,9 @@ def make_crew(settings: CollectSettings, env: AssemblyEnv, part: int = 0) -> Cre
         _refuse_look(settings, (teacher,))
         return teacher
     student = PolicyCrew(settings.student, env, seed + 1, look)
+    share = _TEACHER_SHARE if settings.teacher_share is None else settings.teacher_share
     _refuse_look(settings, (teacher, student))
-    return TeachingCrew(teacher, student, settings.teacher_share, seed)
+    return TeachingCrew(teacher, student, share, seed)
 
 
 def _refuse_look(settings: CollectSettings, policies: tuple[PolicyCrew, ...]) -> None:
@@ -248,6 +254,7 @@ def run(settings: CollectSettings) -> None:
     """Collect, write the dataset and print the success rate."""
     if settings.out.exists():
         raise ConfigError(f"{settings.out} exists already; choose another --out or remove it")
+    check_writable(settings.out, "--out")
     began = time.monotonic()
     source = name_source(settings)
     identity = {k: str(v) for k, v in asdict(settings).items() if k not in _NOT_IDENTITY}

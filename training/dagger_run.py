@@ -21,6 +21,7 @@ from resip_ros.policy.card import Provenance
 from resip_ros.policy.runtime import BasePolicy
 from training.dataset import ChunkWindows, Demonstrations, build_demonstrations
 from training.env import AssemblyEnv
+from training.program import check_numbers, check_run
 from training.provenance import describe_command, describe_commit
 from training.residual_checkpoint import load_checkpoint, save_checkpoint
 from training.rollout import PolicyRollout
@@ -70,9 +71,8 @@ class DaggerArgs:
 
     def __post_init__(self) -> None:
         """Check what would fail late."""
-        for name in ("rounds", "episodes", "steps", "batch", "learning_rate", "num_threads"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
+        check_numbers(self, "rounds", "episodes", "steps", "batch", "learning_rate")
+        check_run(self.seed, num_threads=self.num_threads)
         if not 0 <= self.last_share <= self.first_share <= 1:
             raise ConfigError(
                 "the expert's share must fall within [0, 1], got "

@@ -19,6 +19,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -188,7 +189,13 @@ def write_demonstrations(path: Path, data: Demonstrations) -> None:
             if array is None:
                 continue
             rows = min(len(array), _FILES_PER_ARRAY_ROWS)
-            group.create_array(name, data=array, chunks=(rows, *array.shape[1:]))
+            # also a chunk of zeros is a file: one that is missing is lost
+            group.create_array(
+                name,
+                data=array,
+                chunks=(rows, *array.shape[1:]),
+                config={"write_empty_chunks": True},
+            )
         group.attrs.update(
             {
                 "format_version": FORMAT_VERSION,
@@ -230,13 +237,14 @@ def read_demonstrations(path: Path, task: str) -> Demonstrations:
         raise DataError(f"{path}: attribute seed is {seed!r}, expected an integer")
     arrays = {}
     for name in ("state_obs", "action", "episode_ends"):
-        item = group.get(name)
-        if not isinstance(item, zarr.Array):
+        array = _read_array(path, group, name)
+        if array is None:
             raise DataError(f"{path} has no array {name}; collect the demonstrations again")
-        arrays[name] = np.asarray(item[...])
+        arrays[name] = array
         kind = np.integer if name == "episode_ends" else np.floating
         if not np.issubdtype(arrays[name].dtype, kind):
             raise DataError(f"{path}: {name} has type {arrays[name].dtype}, expected {kind}")
+    states = _read_array(path, group, "sim_state")
     try:
         return Demonstrations(
             task=task,
@@ -245,15 +253,48 @@ def read_demonstrations(path: Path, task: str) -> Demonstrations:
             episode_ends=arrays["episode_ends"].astype(np.int64),
             source=str(attrs["source"]),
             seed=seed,
-            sim_state=_read_sim_state(group),
+            sim_state=None if states is None else states.astype(np.float32),
         )
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def _read_sim_state(group: zarr.Group) -> NDArray[np.float32] | None:
-    item = group.get("sim_state")
-    return np.asarray(item[...], dtype=np.float32) if isinstance(item, zarr.Array) else None
+def open_array(path: Path, group: zarr.Group, name: str) -> zarr.Array[Any] | None:
+    """An array of a dataset with all of its files; None where there is none of that name.
+
+    Raises:
+        DataError: it cannot be read, or files are missing, which zarr would take for zeros.
+    """
+    with _naming(path, name):
+        array = group.get(name)
+        if not isinstance(array, zarr.Array):
+            return None
+        missing = array.nchunks - array.nchunks_initialized
+    if missing:
+        raise DataError(
+            f"{path}: {missing} of {array.nchunks} files of array {name} are missing or were "
+            "nothing but zeros; copy the whole dataset again, or make it anew"
+        )
+    return array
+
+
+def _read_array(path: Path, group: zarr.Group, name: str) -> NDArray[Any] | None:
+    array = open_array(path, group, name)
+    if array is None:
+        return None
+    with _naming(path, name):
+        return np.asarray(array[...])
+
+
+@contextlib.contextmanager
+def _naming(path: Path, name: str) -> Iterator[None]:
+    """Turns what zarr and its codecs raise for a damaged file into an error that says where."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: array {name} cannot be read ({error}); copy the dataset again"
+        ) from error
 
 
 def _check_attributes(path: Path, attrs: Mapping[str, object], task_name: str) -> None:

@@ -25,12 +25,16 @@ import tyro
 from rich.progress import Progress
 
 from resip_ros.core.errors import ConfigError
-from resip_ros.core.results import wilson_interval, write_json_atomically
+from resip_ros.core.results import (
+    check_writable,
+    wilson_interval,
+    write_json_atomically,
+)
 from resip_ros.policy.bundle import load_policy
 from resip_ros.policy.runtime import AssemblyPolicy
 from training.env import AssemblyEnv
 from training.eyes import PLAIN, Eyes
-from training.program import run_with_settings
+from training.program import check_numbers, check_run, run_with_settings
 from training.real_standin import STANDIN, standin_engine
 from training.rollout import PolicyRollout
 from training.stages import reached_stage, stage_names
@@ -68,6 +72,13 @@ class EvaluateSettings:
     """What steps the simulations: MuJoCo on CPU threads, or MuJoCo Warp on a GPU."""
     json: Path | None = None
     """File to write the figures to, with every episode's end (training.compare reads them)."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would fail late."""
+        check_numbers(self, "episodes", "envs")
+        check_run(self.seed, num_threads=self.num_threads)
+        if self.json is not None:
+            check_writable(self.json, "--json")
 
 
 @dataclass(frozen=True)
@@ -200,8 +211,6 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
     """
     if settings.simulation == "standin" and settings.engine != "mujoco":
         raise ConfigError(f"--engine {settings.engine}: the stand-in runs on mujoco only")
-    if settings.episodes < 1:
-        raise ConfigError(f"--episodes: got {settings.episodes}, expected at least 1")
     torch.set_num_threads(1)
     policy = load_policy(settings.policy, images=True)
     if policy.task.name != settings.task:

@@ -33,6 +33,11 @@ from training.experiment_report import build_report
 from training.experiment_step import COPY, Budget, Experiment, Step
 from training.program import run_with_settings
 
+_FIGURES = ("n", "successes", "success_rate", "ci95", "failure_stages", "steps_mean_success")
+"""Of an evaluation."""
+_KEPT = ("seed", "n", "successes", "success_rate", "ci95", "failure_stages", "budget")
+"""What every result has."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -83,9 +88,15 @@ def read_results(path: Path) -> dict[str, Any]:
         return {}
     try:
         results = json.loads(path.read_text())
-        return {key: {**entry, "n": int(entry["n"])} for key, entry in results.items()}
+        lacking = [(key, name) for key in results for name in _KEPT if name not in results[key]]
+        kept = {key: {**entry, "n": int(entry["n"])} for key, entry in results.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not a file of results: {error}; move it away") from error
+    if lacking:
+        raise DataError(
+            f"{path}: entry {lacking[0][0]} lacks {lacking[0][1]}; remove that entry, run it again"
+        )
+    return kept
 
 
 def threads_option(module: str) -> str:
@@ -135,11 +146,10 @@ def run_experiment(experiment: Experiment, settings: Settings, console: Console)
         run_step(step, console, settings.threads)
         figures = json.loads(step.output.read_text())
         results = read_results(settings.results)
-        kept = ("n", "successes", "success_rate", "ci95", "failure_stages", "steps_mean_success")
         results[key] = {
             "experiment": experiment.name,
             **asdict(experiment),
-            **{name: figures[name] for name in kept},
+            **{name: figures[name] for name in _FIGURES},
             "evaluation_seed": figures["seed"],
             # an evaluation that was there already may have had another number
             "budget": took | {"episodes": figures["n"]},
@@ -177,6 +187,8 @@ def run(settings: Settings) -> None:
     if settings.what == "list":
         show_list(settings, console)
     elif settings.what == "report":
+        if not settings.results.exists():
+            raise ConfigError(f"--results {settings.results}: no such file; run experiments first")
         text = build_report(read_results(settings.results))
         write_bytes_atomically(settings.out, text.encode())
         console.print(f"wrote {settings.out}")

@@ -9,6 +9,7 @@ complete. Letters: N steps, B rows of a batch.
 
 from __future__ import annotations
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from zarr.codecs import BloscCodec
 
 from resip_ros.core.errors import DataError
 from resip_ros.core.images import IMAGE_SHAPE, image_array
+from training.dataset import open_array
 
 IMAGES_ATTRIBUTE = "images"
+_COARSE = 8
 _DARK = 1.0
 """A picture with a smaller standard deviation shows nothing, grey values."""
 
@@ -55,6 +58,8 @@ class ImageReader:
             DataError: a camera is missing, of another size, or not complete.
         """
         self.path, self.cameras = Path(path), cameras
+        self.fingerprint = ""
+        """Hash of the pictures that `check` looked at."""
         group = zarr.open_group(str(path), mode="r")
         there = group.attrs.get(IMAGES_ATTRIBUTE)
         if not isinstance(there, list):
@@ -67,8 +72,8 @@ class ImageReader:
             raise DataError(f"{path} lacks camera {', '.join(missing)}; it has {there}")
         self._arrays: dict[str, Any] = {}
         for name in cameras:
-            array = group.get(image_array(name))
-            if not isinstance(array, zarr.Array):
+            array = open_array(self.path, group, image_array(name))
+            if array is None:
                 raise DataError(f"{path} has no array {image_array(name)}; render it again")
             expected = (frames, *IMAGE_SHAPE)
             if array.shape != expected or array.dtype != np.uint8:
@@ -82,32 +87,36 @@ class ImageReader:
         """One picture (240, 320, 3).
 
         Raises:
-            DataError: it cannot be read.
+            DataError: it cannot be read, or shows nothing.
         """
         try:
-            return np.asarray(self._arrays[camera][int(row)])
+            picture = np.asarray(self._arrays[camera][int(row)])
         except (OSError, ValueError, RuntimeError) as error:
             raise DataError(
                 f"{self.path}: picture {row} of camera {camera} cannot be read ({error}); copy or "
                 "render the dataset again"
             ) from error
+        # a coarse look costs a tenth of one at every pixel, and a picture is no fine pattern
+        if picture[::_COARSE, ::_COARSE].std() < _DARK:
+            raise DataError(
+                f"{self.path}: picture {row} of camera {camera} is one colour "
+                f"({picture.reshape(-1, 3)[0].tolist()}): the frame is lost or the camera "
+                "covered; drop that episode or render again"
+            )
+        return picture
 
     def check(self, samples: int = 32) -> None:
-        """Look at pictures spread over the dataset before training starts.
+        """Look at pictures spread over the dataset before training starts; take the fingerprint.
 
         Raises:
             DataError: one cannot be read, or shows nothing.
         """
+        digest = hashlib.sha256()
         for camera in self.cameras:
             count = self._arrays[camera].shape[0]
             for row in np.unique(np.linspace(0, count - 1, min(samples, count)).astype(int)):
-                picture = self.read(camera, int(row))
-                if picture.std() < _DARK:
-                    raise DataError(
-                        f"{self.path}: picture {row} of camera {camera} is one colour "
-                        f"({picture.reshape(-1, 3)[0].tolist()}): the frame is lost or the camera "
-                        "covered; drop that episode or render again"
-                    )
+                digest.update(self.read(camera, int(row)).tobytes())
+        self.fingerprint = digest.hexdigest()
 
 
 class ImageBatches:
@@ -117,6 +126,7 @@ class ImageBatches:
         """Take over readers of datasets with so many steps each; `threads` read together."""
         self._readers = readers
         self._starts = np.cumsum([0, *lengths])
+        self.fingerprint = " ".join(reader.fingerprint for reader in readers)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pictures")
 
     def __call__(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.uint8]]:

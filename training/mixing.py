@@ -39,11 +39,18 @@ def draw_mixed(is_real: Tensor, batch: int, share: float, generator: torch.Gener
     return torch.cat(parts)[order]
 
 
-def check_share(share: float | None) -> None:
-    """Refuse a share that is none.
+def check_share(share: float | None, batch: int) -> None:
+    """Refuse a share of which no batch has both kinds.
 
     Raises:
-        ConfigError: outside (0, 1).
+        ConfigError: with what it makes of a batch.
     """
-    if share is not None and not 0 < share < 1:
-        raise ConfigError(f"real_share must be between 0 and 1, got {share}")
+    if share is None:
+        return
+    if not 0 < share < 1:
+        raise ConfigError(f"--real-share: got {share}, expected between 0 and 1")
+    if not 0 < (real := round(share * batch)) < batch:
+        raise ConfigError(
+            f"--real-share {share:.3g} makes {real} real steps of {batch}, expected some of both "
+            "kinds; give another share or a larger --batch"
+        )

@@ -3,15 +3,45 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import tyro
 
-from resip_ros.core.errors import ResipError
+from resip_ros.core.errors import ConfigError, ResipError
 
 Settings = TypeVar("Settings")
+MAX_THREADS = 256
+"""Beyond any machine this runs on; far more threads than cores bring a machine to a standstill."""
+_SEEDS = 2**32
+
+
+def check_numbers(settings: object, *names: str) -> None:
+    """Refuse settings that must be positive and finite, where they are given.
+
+    Raises:
+        ConfigError: naming the first as a flag.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            raise ConfigError(f"--{name.replace('_', '-')}: got {value}, expected more than 0")
+
+
+def check_run(seed: int, **threads: int | None) -> None:
+    """Refuse a seed that generators do not take, and thread counts that no machine stands.
+
+    Raises:
+        ConfigError: naming it as a flag.
+    """
+    if not 0 <= seed < _SEEDS:
+        raise ConfigError(f"--seed: got {seed}, expected 0 to {_SEEDS - 1}")
+    for name, count in threads.items():
+        if count is not None and not 1 <= count <= MAX_THREADS:
+            flag = name.replace("_", "-")
+            raise ConfigError(f"--{flag}: got {count}, expected 1 to {MAX_THREADS}")
 
 
 def run_with_settings(

@@ -27,18 +27,22 @@ import zarr
 from numpy.typing import NDArray
 from rich.progress import Progress
 
+from resip_ros.core.config import load_control_config
 from resip_ros.core.errors import ConfigError, DataError
 from resip_ros.core.images import POLICY_CAMERAS, image_array
 from resip_ros.sim.gl import find_backend
 from resip_ros.sim.render import Renderer
+from resip_ros.sim.scene import build_scene
 from training.dataset import Demonstrations, read_demonstrations, write_demonstrations
 from training.image_dataset import IMAGES_ATTRIBUTE, create_image_arrays
-from training.program import run_with_settings
+from training.program import check_numbers, check_run, run_with_settings
 from training.provenance import describe_command, describe_commit
 from training.randomize import LOOKS, LookApplier, LookRange, prepare_scene, sample_look
 from training.real_standin import STANDIN
 
 _UNIT_FRAMES = 64
+_FAR = 100.0
+"""No part of a scene is so far away, m, and no joint turned so far, rad."""
 _LIMIT_FRAMES = 48
 Pictures = dict[str, NDArray[np.uint8]]
 
@@ -65,8 +69,8 @@ class RenderSettings:
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot be."""
-        if self.processes < 1 or (self.episodes is not None and self.episodes < 1):
-            raise ConfigError("--processes and --episodes must be at least 1")
+        check_numbers(self, "episodes")
+        check_run(self.seed, processes=self.processes)
 
 
 class RandomRenderer:
@@ -253,10 +257,24 @@ def check_states(path: Path, data: Demonstrations) -> None:
     Raises:
         DataError: with what to do.
     """
-    if data.sim_state is None:
+    states = data.sim_state
+    if states is None:
         raise DataError(
             f"{path} has no sim_state (source: {data.source}): only simulated demonstrations can "
             "be drawn, collected with this version of training.collect"
+        )
+    model = build_scene(data.task, load_control_config()).compile()
+    width = model.nq + 3 * model.nmocap
+    if states.shape[1] != width:
+        raise DataError(
+            f"{path}: sim_state has {states.shape[1]} columns, expected {width} of {data.task}'s "
+            "scene; collect it again with this version"
+        )
+    far = np.flatnonzero((np.abs(states) > _FAR).any(axis=1))
+    if far.size:
+        raise DataError(
+            f"{path}: sim_state holds {np.abs(states[far[0]]).max():.3g} in row {far[0]}, "
+            f"expected m and rad below {_FAR:g}; it is damaged: copy or collect it again"
         )
 
 

@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from resip_ros.core.errors import ConfigError
-from resip_ros.core.results import write_json_atomically
+from resip_ros.core.results import check_folder, write_json_atomically
 from resip_ros.policy.bundle import load_base
+from resip_ros.policy.bundle_folder import check_place
 from resip_ros.policy.card import Provenance, Success
 from resip_ros.policy.runtime import BasePolicy
 from training.distributed import ALONE, Group
@@ -138,6 +139,8 @@ class Run:
                 f"{args.stored('')['algo']} learns in one process and one shard; only the PPO "
                 "methods (--algo ppo, resip_c, ppo_c) can be shared"
             )
+        check_place(args.bundle)
+        check_folder(args.run_folder, "--run-dir")
         self.method = method
         self.base = method.base
         self.console = console

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from resip_ros.core.errors import CheckpointMismatch, ConfigError
 from resip_ros.core.paths import models_dir
+from training.program import check_numbers, check_run
 
 
 @dataclass(frozen=True)
@@ -71,16 +72,12 @@ class RunArgs(ABC):
         """Check what would fail late."""
         if self.steps is None and self.minutes is None:
             raise ConfigError("no end of the run given; pass --steps or --minutes")
-        if self.num_threads is not None and self.num_threads < 1:
-            raise ConfigError(f"num_threads must be at least 1, got {self.num_threads}")
-        if self.envs < 1 or self.eval_episodes < 1:
-            raise ConfigError("envs and eval_episodes must be at least 1")
+        check_numbers(self, "steps", "minutes", "envs", "eval_episodes", "episode_steps")
+        check_run(self.seed, num_threads=self.num_threads)
         if self.shards is not None and (self.shards < 1 or self.envs % self.shards):
             raise ConfigError(
                 f"shards: got {self.shards}, expected a divisor of envs ({self.envs})"
             )
-        if self.episode_steps is not None and self.episode_steps < 1:
-            raise ConfigError(f"episode_steps must be at least 1, got {self.episode_steps}")
 
     @property
     def base_folder(self) -> Path:

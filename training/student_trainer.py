@@ -67,7 +67,7 @@ def make_student_trainer(config: BcConfig, group: Group) -> StudentTrainer:
     Raises:
         ResipError: for data or weights that cannot be trained on, before the first step.
     """
-    check_share(config.real_share)
+    check_share(config.real_share, config.batch)
     if config.real_share is not None and not (config.real and config.data):
         raise ConfigError("--real-share needs --real beside --data: what is to be mixed")
     paths = [*config.data, *([config.real] if config.real else [])]
@@ -110,6 +110,7 @@ class StudentTrainer(BcTrainer):
             self.real_share = config.real_share or balanced_share(
                 int(is_real.sum()), int((~is_real).sum())
             )
+            check_share(self.real_share, config.batch)
 
     def _get_preset(self) -> BcPreset:
         pretrained = self.config.encoder_weights is not None
@@ -256,6 +257,7 @@ class StudentTrainer(BcTrainer):
             "observation": "images",
             "real_steps": len(self.data.action) - self._first_real,
             "real_share": self.config.real_share,
+            "pictures": self._images.fingerprint,
             **self._start.identity,
         }
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from resip_ros.core.distribution import Distribution
-from resip_ros.core.errors import ResipError
+from resip_ros.core.errors import ConfigError, ResipError
 
 Z_95 = 1.959963984540054
 
@@ -38,6 +38,33 @@ def wilson_interval(successes: int, n: int, z: float = Z_95) -> tuple[float, flo
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == n else min(1.0, centre + half)
     return low, high
+
+
+def check_writable(path: Path, option: str) -> None:
+    """Finds out before long work that no file or folder could be written at `path`.
+
+    Raises:
+        ConfigError: naming the command line's `option`.
+    """
+    place = next(parent for parent in Path(path).absolute().parents if parent.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".probe.", dir=place):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{option} {path}: cannot write in {place}: {error.strerror}; choose another place"
+        ) from error
+
+
+def check_folder(path: Path, option: str) -> None:
+    """Finds out before long work that `path` could not be a folder to write in.
+
+    Raises:
+        ConfigError: naming the command line's `option`.
+    """
+    if Path(path).exists() and not Path(path).is_dir():
+        raise ConfigError(f"{option} {path} is a file; give a folder")
+    check_writable(Path(path) / "probe", option)
 
 
 def percentiles(values_ms: Sequence[float]) -> dict[str, float | None]:

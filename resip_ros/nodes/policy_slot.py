@@ -28,7 +28,8 @@ from resip_ros.nodes import topics
 from resip_ros.nodes.bench_files import camera_names
 from resip_ros.nodes.diagnostics import WARN, Health
 from resip_ros.nodes.table import CHECKPOINT, Graph
-from resip_ros.policy.bundle import CARD_FILE, WEIGHTS_FILE, load_policy
+from resip_ros.policy.bundle import load_policy
+from resip_ros.policy.bundle_folder import CARD_FILE, WEIGHTS_FILE
 from resip_ros.policy.card import StudentCard, parse_card
 from resip_ros.policy.golden import check_golden, plausible_input
 from resip_ros.policy.runtime import AssemblyPolicy

@@ -13,13 +13,13 @@ from resip_ros.core.paths import config_path, models_dir, share_dir
 from resip_ros.core.tasks import get_task, split_addresses
 from resip_ros.nodes.bench_files import read_cameras, read_tags
 from resip_ros.nodes.topics import NAMESPACE
+from resip_ros.policy.bundle_folder import CARD_FILE
 
 SIM = "sim"
 LOOPBACK_PREFIX = "127.0"
 CHECKPOINT = "policy.checkpoint"
 AUTOSTART = "autostart"
 CAMERA_FILE, TAG_FILE = "camera.config", "tag.config"
-CARD_FILE = "card.yaml"
 # Transports with room for pictures. One BLAS thread a process: the nodes are many, the networks
 # small.
 ENVIRONMENT = {

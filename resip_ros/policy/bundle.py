@@ -6,12 +6,10 @@ Nothing here unpickles: safetensors holds numbers only, and the card is safe YAM
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import os
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,9 +20,15 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from resip_ros.core.errors import CheckpointMismatch, DataError, ResipError
+from resip_ros.core.errors import CheckpointMismatch, DataError
 from resip_ros.core.observation import observation_names
 from resip_ros.core.tasks import get_task
+from resip_ros.policy.bundle_folder import (
+    CARD_FILE,
+    WEIGHTS_FILE,
+    replacing,
+    write_failed,
+)
 from resip_ros.policy.card import (
     CARDS,
     BaseCard,
@@ -52,8 +56,6 @@ from resip_ros.policy.runtime import (
 )
 from resip_ros.policy.value import ChunkValue, ValuePolicy
 
-CARD_FILE = "card.yaml"
-WEIGHTS_FILE = "weights.safetensors"
 _NETWORK = "network."
 _NORMALIZER = "normalizer."
 _PLAN_RANGE = "plan_range."
@@ -125,7 +127,7 @@ def save_bundle(directory: Path, card: C, tensors: Mapping[str, Tensor]) -> C:
         raise DataError(f"will not save {directory}: {bad[0]} is not finite; training diverged")
     payload = safetensors.torch.save(data)
     card = dataclasses.replace(card, weights_hash=hash_bytes(payload))
-    with _replacing(directory) as temporary:
+    with replacing(directory) as temporary:
         (temporary / WEIGHTS_FILE).write_bytes(payload)
         (temporary / CARD_FILE).write_text(_dump_card(card))
     return card
@@ -150,7 +152,7 @@ def _rewrite_card(directory: Path, card: Card) -> None:
         temporary.replace(directory / CARD_FILE)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise _write_failed(directory, error) from error
+        raise write_failed(directory, error) from error
 
 
 def load_base(directory: Path, device: str = "cpu", *, images: bool = False) -> BasePolicy:
@@ -363,32 +365,3 @@ def _load_weights(directory: Path, network: nn.Module, tensors: Mapping[str, Ten
         raise CheckpointMismatch(
             f"bundle {directory}: weights do not fit the network its card describes: {reason}"
         ) from error
-
-
-@contextlib.contextmanager
-def _replacing(directory: Path) -> Iterator[Path]:
-    """Yield an empty directory that takes `directory`'s place when the block succeeds."""
-    directory = Path(directory)
-    temporary = directory.with_name(f".{directory.name}.new.{os.getpid()}")
-    previous = directory.with_name(f".{directory.name}.old.{os.getpid()}")
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        # Two renames: a directory that is not empty cannot be renamed over.
-        if directory.exists():
-            directory.rename(previous)
-        temporary.rename(directory)
-    except OSError as error:
-        if previous.exists() and not directory.exists():
-            previous.rename(directory)
-        raise _write_failed(directory, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(previous, ignore_errors=True)
-
-
-def _write_failed(directory: Path, error: OSError) -> ResipError:
-    return ResipError(
-        f"cannot write bundle {directory}: {error.strerror or error}; free space or choose "
-        "another --out; what was there before is unchanged"
-    )

@@ -132,12 +132,11 @@ class StudentCard(BaseCard):
     def __post_init__(self) -> None:
         """Refuse values this package cannot run."""
         super().__post_init__()
-        if not self.images or len(set(self.images)) != len(self.images):
-            raise ConfigError(f"images needs cameras, each once, got {self.images}")
-        unknown = [name for name in self.images if name not in POLICY_CAMERAS]
-        if unknown:
+        # the features stand in the cameras' order
+        if self.images != tuple(n for n in POLICY_CAMERAS if n in self.images) or not self.images:
             raise ConfigError(
-                f"images names {', '.join(unknown)}; cameras: {', '.join(POLICY_CAMERAS)}"
+                f"images is {', '.join(self.images) or 'empty'}; expected of "
+                f"{', '.join(POLICY_CAMERAS)} one or more, each once and in this order"
             )
         if self.relative_features and not self.tells_poses:
             raise ConfigError("relative_features need poses, which this student does not tell")

@@ -76,7 +76,8 @@ def position_errors(task: TaskSpec, told: Array, obs: Array) -> Array:
 
     With several arms, of all bodies.
     """
-    wrong = (np.asarray(told) - tell_poses(task, obs)).reshape(len(obs), -1, _POSE)
+    wrong = np.asarray(told) - tell_poses(task, obs)
+    wrong = wrong.reshape(len(obs), len(task.observed), _POSE)
     held = [task.observed.index(body) for body in in_hand(task) or task.observed]
     return norm(wrong[:, held, :3])
 

@@ -2,17 +2,35 @@
 import errno
 import json
 import os
+from pathlib import Path
 
 import pytest
 
-from resip_ros.core.errors import ResipError
+from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.results import (
     EpisodeResult,
     RunResult,
+    check_folder,
+    check_writable,
     percentiles,
     wilson_interval,
     write_json_atomically,
 )
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    check_writable(tmp_path / "new" / "out.json", "--json")
+    check_folder(tmp_path / "new" / "run", "--run-dir")
+    check_folder(tmp_path, "--run-dir")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"], "nothing is left"
+    for place in (tmp_path / "file" / "x", Path("/proc/x")):
+        with pytest.raises(ConfigError, match="--json .*cannot write in"):
+            check_writable(place, "--json")
+        with pytest.raises(ConfigError, match="--run-dir .*cannot write in"):
+            check_folder(place, "--run-dir")
+    with pytest.raises(ConfigError, match="--run-dir .*file is a file"):
+        check_folder(tmp_path / "file", "--run-dir")
 
 
 def test_wilson_interval_known_values():

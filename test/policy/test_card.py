@@ -11,7 +11,8 @@ import yaml
 from resip_ros.core.errors import CheckpointMismatch
 from resip_ros.core.images import IMAGE_SHAPE, POLICY_CAMERAS
 from resip_ros.core.tasks import TaskSpec
-from resip_ros.policy.bundle import CARD_FILE, load_base, load_policy
+from resip_ros.policy.bundle import load_base, load_policy
+from resip_ros.policy.bundle_folder import CARD_FILE
 from resip_ros.policy.card import StudentCard
 from resip_ros.policy.image_encoder import EncoderSpec
 from resip_ros.policy.mlp import MlpSpec
@@ -48,8 +49,12 @@ def test_a_student_makes_the_same_plans_after_a_round_trip(task: TaskSpec, tmp_p
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda c: c.update(images=["front", "side"]), "images names side"),
-        (lambda c: c.update(images=[]), "needs cameras"),
+        (
+            lambda c: c.update(images=["front", "side"]),
+            "images is front, side; expected of front, wrist",
+        ),
+        (lambda c: c.update(images=[]), "images is empty"),
+        (lambda c: c.update(images=["wrist", "front"]), "in this order"),
         (lambda c: c["encoder"].update(size=512), "size must be"),
         (lambda c: c["encoder"].update(width=16), "do not fit the network"),
         (lambda c: c.update(tells_poses=True), "normaliser is for 16 observation"),

@@ -10,7 +10,8 @@ import torch
 from resip_ros.core.errors import CheckpointMismatch, DataError
 from resip_ros.core.observation import build_part_features
 from resip_ros.core.tasks import TaskSpec
-from resip_ros.policy.bundle import WEIGHTS_FILE, load_base, save_base, save_bundle
+from resip_ros.policy.bundle import load_base, save_base, save_bundle
+from resip_ros.policy.bundle_folder import WEIGHTS_FILE
 from resip_ros.policy.card import BaseCard
 from resip_ros.policy.networks import ConditionalUNet
 from resip_ros.policy.normalizer import Normalizer

@@ -349,14 +349,45 @@ def test_command_line_reports_bad_data_in_one_line(
 
 
 def test_bad_numbers_are_refused(config: BcConfig) -> None:
-    with pytest.raises(ConfigError, match="batch must be positive, got 0"):
-        dataclasses.replace(config, batch=0)
+    with pytest.raises(ConfigError, match="--device abacus: .*; give cpu"):
+        train(dataclasses.replace(config, device="abacus"))
     data = read_demonstrations(config.data[0], "one_leg")
     one = build_demonstrations(
         "one_leg", [data.state_obs[:40]], [data.action[:40]], source="scripted", seed=0
     )
     with pytest.raises(DataError, match="at least 2 episodes"):
         BcTrainer(config, one)
+
+
+def test_places_that_cannot_be_written_are_found_first(config: BcConfig, tmp_path: Path) -> None:
+    file, missing = tmp_path / "file", tmp_path / "none.zarr"
+    file.write_text("mine")
+    for change, reason in (
+        ({"out": file / "base"}, "--out .*cannot write in"),
+        ({"out": file}, "is a file"),
+        ({"out": config.data[0]}, "is no bundle"),
+        ({"run_dir": file}, "--run-dir .*is a file"),
+        ({"run_dir": file / "run"}, "--run-dir .*cannot write in"),
+    ):
+        with pytest.raises(ConfigError, match=reason):
+            # even before the data are read
+            train(dataclasses.replace(config, **{"data": (missing,)} | change))
+    assert file.read_text() == "mine"
+    assert config.data[0].is_dir()
+
+
+def test_a_failed_validation_costs_no_step(
+    config: BcConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_self: BcTrainer) -> dict[str, float]:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(BcTrainer, "validate", fail)
+    with pytest.raises(RuntimeError):
+        train(dataclasses.replace(config, eval_every=2))
+    trainer = bc.make_trainer(config, bc_trainer.ALONE)
+    trainer.load_checkpoint(config.resolved_run_dir / CHECKPOINT_FILE)
+    assert trainer.step == 2
 
 
 def test_several_datasets_are_one(config: BcConfig, tmp_path: Path) -> None:

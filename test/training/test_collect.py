@@ -165,9 +165,19 @@ def test_a_policy_of_another_task_is_refused(tmp_path, tiny_base):
 
 
 def test_wrong_settings(tmp_path):
-    for name in ("episodes", "envs"):
-        with pytest.raises(ConfigError, match="must be at least 1"):
-            run(_settings(tmp_path, **{name: 0}))
+    for change, reason in (
+        ({"episodes": 0}, "--episodes: got 0, expected more than 0"),
+        ({"envs": 0}, "--envs: got 0"),
+        ({"num_threads": 0}, "--num-threads: got 0, expected 1 to"),
+        ({"seed": -1}, "--seed: got -1"),
+        ({"max_attempts": -1}, "--max-attempts: got -1, expected 0 or more"),
+        ({"teacher_share": 0.3}, "--teacher-share needs --student"),
+    ):
+        with pytest.raises(ConfigError, match=reason):
+            run(_settings(tmp_path, **change))
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="--out .*cannot write in"):
+        run(dataclasses.replace(_settings(tmp_path), out=tmp_path / "file" / "x.zarr"))
     (tmp_path / "demos.zarr").mkdir()
     with pytest.raises(ConfigError, match="exists already"):
         run(_settings(tmp_path))

@@ -155,7 +155,7 @@ def test_wrong_settings(tmp_path, tiny_base):
     with pytest.raises(ConfigError, match="nobody teaches in --simulation standin"):
         settings(tmp_path, policy=tiny_base, student=tiny_base, simulation="standin")
     with pytest.raises(ConfigError, match=r"--teacher-share: got 1\.5"):
-        settings(tmp_path, teacher_share=1.5)
+        settings(tmp_path, policy=tiny_base, student=tiny_base, teacher_share=1.5)
     env = AssemblyEnv(TASK, 2, num_threads=1, pool_size=1)
     for more in ({}, {"policy": tiny_base}, {"policy": tiny_base, "student": tiny_base}):
         with pytest.raises(ConfigError, match="--look random: nobody here sees pictures"):

@@ -140,7 +140,7 @@ def test_too_few_successes_end_the_run(tiny_base, tmp_path, half_succeed, capsys
 
 
 def test_wrong_settings(tiny_base, tmp_path, half_succeed):
-    with pytest.raises(ConfigError, match="rounds must be positive"):
+    with pytest.raises(ConfigError, match="--rounds: got 0, expected more than 0"):
         settings(tiny_base, tmp_path, rounds=0)
     with pytest.raises(ConfigError, match="share must fall"):
         settings(tiny_base, tmp_path, first_share=0.2)

@@ -126,7 +126,7 @@ DAMAGE: dict[str, tuple[Callable[[zarr.Group], object], str]] = {
     "ends fall": (put("episode_ends", 1, 3), "episode_ends must rise"),
     "ends too short": (put("episode_ends", 2, 50), r"state_obs has shape \(52, 58\)"),
     "flat observation": (
-        lambda g: g.create_array("state_obs", data=np.zeros((52, 57), "f4"), overwrite=True),
+        lambda g: g.create_array("state_obs", data=np.ones((52, 57), "f4"), overwrite=True),
         r"state_obs has shape \(52, 57\), expected \(52, 58\)",
     ),
     "text ends": (
@@ -142,6 +142,33 @@ def test_damaged_dataset_is_refused_naming_the_field(path: Path, name: str) -> N
     damage(zarr.open_group(str(path), mode="r+"))
     with pytest.raises(DataError, match=reason):
         read_demonstrations(path, "one_leg")
+
+
+@pytest.mark.parametrize("name", ["state_obs", "action", "episode_ends", "sim_state"])
+def test_files_that_are_missing_or_cut_short_are_no_zeros(
+    tmp_path: Path, data: Demonstrations, name: str
+) -> None:
+    states = np.ones((len(data.action), 45), np.float32)
+    path = tmp_path / "whole.zarr"
+    write_demonstrations(path, dataclasses.replace(data, sim_state=states))
+    read_demonstrations(path, "one_leg")
+    chunk = next(file for file in (path / name / "c").rglob("*") if file.is_file())
+    content = chunk.read_bytes()
+    chunk.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=f"array {name} cannot be read"):
+        read_demonstrations(path, "one_leg")
+    chunk.unlink()
+    with pytest.raises(DataError, match=f"1 of 1 files of array {name} are missing"):
+        read_demonstrations(path, "one_leg")
+    (path / name / "zarr.json").write_text("{")
+    with pytest.raises(DataError, match=f"array {name} cannot be read"):
+        read_demonstrations(path, "one_leg")
+
+
+def test_zeros_are_no_missing_file(tmp_path: Path, data: Demonstrations) -> None:
+    path = tmp_path / "still.zarr"
+    write_demonstrations(path, dataclasses.replace(data, action=np.zeros_like(data.action)))
+    assert not read_demonstrations(path, "one_leg").action.any()
 
 
 def test_missing_and_foreign_paths_are_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.progress import Progress
 
+from resip_ros.core.errors import ConfigError
 from resip_ros.core.results import wilson_interval
 from resip_ros.policy.bundle import load_policy
 from training import evaluate as program
@@ -186,7 +187,9 @@ def test_successes_and_failures_are_told_apart(tiny_base, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["POLICY", "--episodes", "0"], "--episodes: got 0, expected at least 1"),
+        (["POLICY", "--episodes", "0"], "--episodes: got 0, expected more than 0"),
+        (["POLICY", "--num-threads", "0"], "--num-threads: got 0, expected 1 to"),
+        (["POLICY", "--seed", "-1"], "--seed: got -1, expected 0 to"),
         (["POLICY", "--task", "lamp"], "policy for one_leg, expected lamp"),
         (["POLICY", "--randomness", "huge"], "unknown randomness 'huge'"),
         (["nothing"], "nothing"),
@@ -201,6 +204,12 @@ def test_bad_input_is_one_line(tiny_base, tmp_path, monkeypatch, capsys, argumen
     assert line.startswith("training.evaluate: ")
     assert re.search(message, line)
     assert not (tmp_path / "out.json").exists()
+
+
+def test_a_file_that_cannot_be_written_is_found_before_the_episodes(tiny_base, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="--json .*cannot write in"):
+        EvaluateSettings(tiny_base, json=tmp_path / "file" / "out.json")
 
 
 def test_interrupt_writes_nothing(tiny_base, tmp_path, monkeypatch, capsys):

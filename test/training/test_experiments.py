@@ -267,3 +267,11 @@ def test_wrong_input(tmp_path, capsys):
     file.write_text('{"a": 3}')
     with pytest.raises(DataError, match="not a file of results"):
         read_results(file)
+    good = entry("dp")
+    file.write_text(json.dumps({"good": good, "bad": {k: good[k] for k in good if k != "ci95"}}))
+    with pytest.raises(DataError, match="entry bad lacks ci95; remove that entry"):
+        read_results(file)
+    out = tmp_path / "report.md"
+    assert main(["report", "--results", str(tmp_path / "typo.json"), "--out", str(out)]) == 1
+    assert "typo.json: no such file" in capsys.readouterr().err
+    assert not out.exists()

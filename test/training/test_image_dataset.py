@@ -37,6 +37,7 @@ def make(path, frames: int, offset: int = 0):
 def test_rows_beyond_255_and_of_several_datasets(tmp_path):
     group = zarr.open_group(str(tmp_path / "a"), mode="w")
     create_image_arrays(group, 300, CAMERAS)
+    group[image_array("front")][:] = 9
     for row in (0, 44, 299):
         group[image_array("front")][row] = picture(row)
     group.attrs[IMAGES_ATTRIBUTE] = ["front"]
@@ -58,10 +59,28 @@ def test_what_is_not_there_or_does_not_fit_is_refused(tmp_path):
     with pytest.raises(DataError, match="no complete pictures"):
         ImageReader(tmp_path / "a", CAMERAS, 5)
     small = zarr.open_group(str(tmp_path / "b"), mode="w")
-    small.create_array(image_array("front"), shape=(5, 120, 160, 3), dtype="uint8")
+    small.create_array(image_array("front"), data=np.ones((5, 120, 160, 3), np.uint8))
     small.attrs[IMAGES_ATTRIBUTE] = ["front"]
     with pytest.raises(DataError, match=r"\(5, 120, 160, 3\), expected"):
         ImageReader(tmp_path / "b", CAMERAS, 5)
+
+
+def test_a_picture_that_was_not_copied(tmp_path):
+    make(tmp_path / "a", 5)
+    (tmp_path / "a" / "image_front" / "c" / "2" / "0" / "0" / "0").unlink()
+    with pytest.raises(DataError, match="1 of 5 files of array image_front are missing"):
+        ImageReader(tmp_path / "a", CAMERAS, 5)
+
+
+def test_the_fingerprint_is_that_of_the_pictures(tmp_path):
+    prints = []
+    for name, offset in (("a", 0), ("b", 0), ("c", 1)):
+        make(tmp_path / name, 5, offset)
+        reader = ImageReader(tmp_path / name, CAMERAS, 5)
+        reader.check()
+        prints.append(ImageBatches([reader], [5]).fingerprint)
+    assert prints[0] == prints[1] != prints[2]
+    assert prints[0]
 
 
 def test_frames_that_show_nothing_or_cannot_be_read(tmp_path):
@@ -69,8 +88,12 @@ def test_frames_that_show_nothing_or_cannot_be_read(tmp_path):
     reader = ImageReader(tmp_path / "a", CAMERAS, 5)
     reader.check()
     group[image_array("front")][3] = 0
-    with pytest.raises(DataError, match=r"picture 3 of camera front is one colour \(\[0, 0, 0\]"):
-        reader.check()
+    for look in (reader.check, lambda: reader.read("front", 3)):
+        with pytest.raises(
+            DataError, match=r"picture 3 of camera front is one colour \(\[0, 0, 0"
+        ):
+            look()
+    assert reader.read("front", 2).any()
     (tmp_path / "a" / "image_front" / "c" / "0" / "0" / "0" / "0").write_bytes(b"cut short")
     with pytest.raises(DataError, match="picture 0 of camera front cannot be read"):
         reader.check()

@@ -28,4 +28,12 @@ def test_every_batch_has_exactly_its_share():
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 2.0])
 def test_shares_that_are_none(share):
     with pytest.raises(ConfigError, match="between 0 and 1"):
-        check_share(share)
+        check_share(share, 32)
+
+
+@pytest.mark.parametrize(("share", "real"), [(0.01, 0), (0.999, 8)])
+def test_shares_that_a_batch_is_too_small_for(share, real):
+    check_share(share, 1000)
+    with pytest.raises(ConfigError, match=f"{share} makes {real} real steps of 8.*larger --batch"):
+        check_share(share, 8)
+    check_share(None, 1)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import pytest
 
 from resip_ros.core.errors import ConfigError
-from training.program import run_program, run_with_settings
+from training.program import check_numbers, check_run, run_program, run_with_settings
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,24 @@ class LookSettings:
 
     far: int = 3
     """How far, m."""
+
+
+@pytest.mark.parametrize("far", [0, -1, float("nan"), float("inf")])
+def test_numbers_that_are_no_amount(far):
+    check_numbers(LookSettings(2), "far")
+    check_numbers(LookSettings(None), "far")
+    with pytest.raises(ConfigError, match=f"--far: got {far}, expected more than 0"):
+        check_numbers(LookSettings(far), "far")
+
+
+def test_seeds_and_threads():
+    check_run(0, num_threads=2, processes=None)
+    for seed in (-1, 2**32):
+        with pytest.raises(ConfigError, match=f"--seed: got {seed}, expected 0 to 4294967295"):
+            check_run(seed)
+    for count in (0, 100_000):
+        with pytest.raises(ConfigError, match=f"--num-threads: got {count}, expected 1 to 256"):
+            check_run(1, num_threads=count)
 
 
 def test_settings_come_from_the_command_line(capsys):

@@ -131,6 +131,23 @@ def test_demonstrations_without_states_are_refused(tmp_path):
     assert not (tmp_path / "x.zarr").exists()
 
 
+def test_scenes_of_another_width_or_size_are_refused(data, tmp_path):
+    demos = read_demonstrations(data, TASK)
+    narrow = dataclasses.replace(demos, sim_state=demos.sim_state[:, :-1])
+    far = demos.sim_state.copy()
+    far[2, 0] = 1e30
+    for states, reason in (
+        (narrow, f"columns, expected .* of {TASK}'s scene"),
+        (dataclasses.replace(demos, sim_state=far), "sim_state holds 1e.30 in row 2"),
+    ):
+        write_demonstrations(tmp_path / "bad.zarr", states)
+        with pytest.raises(DataError, match=reason):
+            run(RenderSettings(tmp_path / "bad.zarr", tmp_path / "x.zarr"))
+        assert not (tmp_path / "x.zarr").exists()
+    with pytest.raises(ConfigError, match="--seed: got -1"):
+        RenderSettings(data, tmp_path / "x.zarr", seed=-1)
+
+
 def test_a_dataset_keeps_everything_else(data, drawn):
     before, after = zarr.open_group(data, mode="r"), zarr.open_group(drawn, mode="r")
     for name in ("state_obs", "action", "episode_ends", "sim_state"):

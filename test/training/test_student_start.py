@@ -167,6 +167,26 @@ def test_a_student_goes_on_learning(telling, tmp_path):
         train(dataclasses.replace(more, start_from=None, resume=True))
 
 
+def test_eyes_go_on_with_real_steps_alone(telling, tmp_path):
+    """Whose poses nobody knows, so that nobody can say how wrong they are told either."""
+    train(telling)
+    more = dataclasses.replace(
+        telling,
+        data=(),
+        real=write_pictures(tmp_path / "real.zarr", 5),
+        state_policy=None,
+        start_from=telling.out,
+        out=tmp_path / "second",
+        run_dir=tmp_path / "second_run",
+    )
+    metrics = train(more)
+    assert "pose_error_mm" not in metrics
+    assert metrics["plan_error_mm"] > 0
+    before, after = (load_base(c.out, images=True).copy_network() for c in (telling, more))
+    assert not torch.equal(before.pose_head[0].weight, after.pose_head[0].weight)
+    torch.testing.assert_close(before.told_mean, after.told_mean)
+
+
 def test_eyes_go_on_for_another_policy(telling, tmp_path):
     """They tell what they told, though that policy's ranges are others."""
     train(telling)

@@ -160,13 +160,22 @@ def test_settings_that_mean_nothing(config, more, message):
 def test_bad_pictures_are_told_before_the_first_step(config, tmp_path):
     path = write_pictures(tmp_path / "bad.zarr", 1)
     group = zarr.open_group(str(path), mode="r+")
-    group[image_array("wrist")][4] = 0
+    group[image_array("wrist")][4] = 7
     with pytest.raises(DataError, match="picture 4 of camera wrist is one colour"):
         train(dataclasses.replace(config, data=(path,)))
     del group.attrs[IMAGES_ATTRIBUTE]
     with pytest.raises(DataError, match="no complete pictures"):
         train(dataclasses.replace(config, data=(path,)))
     assert not config.resolved_run_dir.exists()
+
+
+def test_resume_refuses_other_pictures_of_the_same_states(config):
+    train(config, until=2)
+    group = zarr.open_group(str(config.data[0]), mode="r+")
+    pictures = group[image_array("front")]
+    pictures[:] = 255 - pictures[:]
+    with pytest.raises(ConfigError, match="was made with pictures = "):
+        train(dataclasses.replace(config, resume=True))
 
 
 def test_presets_are_those_of_the_paper():

@@ -35,7 +35,7 @@ from resip_ros.nodes.faults.stack import FaultyGraph, Stack
 from resip_ros.nodes.faults.verdict import Outcome, Trace, judge, summarise
 from resip_ros.nodes.policy_slot import check_quickly
 from resip_ros.nodes.table import ENVIRONMENT
-from resip_ros.policy.bundle import WEIGHTS_FILE
+from resip_ros.policy.bundle_folder import WEIGHTS_FILE
 
 TASK = "one_leg"
 DOMAIN = 99

@@ -36,7 +36,8 @@ from resip_ros.nodes.pairing import RESIDUAL_NODE
 from resip_ros.nodes.policy_slot import parse_active
 from resip_ros.nodes.running import running_graph
 from resip_ros.nodes.table import CHECKPOINT, Graph
-from resip_ros.policy.bundle import CARD_FILE, WEIGHTS_FILE, save_bundle
+from resip_ros.policy.bundle import save_bundle
+from resip_ros.policy.bundle_folder import CARD_FILE, WEIGHTS_FILE
 from resip_ros.policy.card import BaseCard, Card, ResidualCard, parse_card
 
 PAUSE_S = 0.3
