@@ -309,9 +309,10 @@ class BcTrainer:
                     "it; resume with that, or start without --resume in another --run-dir"
                 )
             if made_with[key] != value:
+                before, now = (text if text != "" else "none" for text in (made_with[key], value))
                 raise ConfigError(
-                    f"{path} was made with {key} = {made_with[key]}, this run has {value}; resume "
-                    "with equal settings and data, or start without --resume"
+                    f"{path} was made with {key} = {before}, this run has {now}; resume with "
+                    "equal settings and data, or start without --resume"
                 )
         self.network.load_state_dict(state["network"])
         self.ema.load_state_dict(state["ema"])

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from resip_ros.core.errors import ConfigError, ResipError
-from resip_ros.core.results import wilson_interval, write_json_atomically
+from resip_ros.core.results import check_folder, wilson_interval, write_json_atomically
 from resip_ros.policy.bundle import load_base, load_policy, save_base
+from resip_ros.policy.bundle_folder import check_place
 from resip_ros.policy.card import Provenance
 from resip_ros.policy.runtime import BasePolicy
 from training.dataset import ChunkWindows, Demonstrations, build_demonstrations
@@ -156,6 +157,8 @@ class Run:
     def __init__(self, args: DaggerArgs) -> None:
         """Load expert and student; resumes if asked to."""
         self.args = args
+        check_place(args.out)
+        check_folder(args.run_folder, "--run-dir")
         self.expert = load_policy(args.expert)
         base = load_base(args.student)
         for path, policy in ((args.expert, self.expert.base), (args.student, base)):

@@ -8,6 +8,7 @@ goes on.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -132,7 +133,18 @@ def _check(where: str, card: BaseCard, config: BcConfig, preset: BcPreset, **mor
     for name, value in expected.items():
         got = getattr(card, name)
         if got != value:
+            its, ours = _differing(got, value)
             raise ConfigError(
-                f"{where}: its {name} is {got}, this run has {value}; train it with the same "
+                f"{where}: its {name} is {its}, this run has {ours}; train it with the same "
                 "--task, --network and --preset"
             )
+
+
+def _differing(one: object, other: object) -> tuple[object, object]:
+    """Two values; of two specifications of a kind only what differs between them."""
+    if not dataclasses.is_dataclass(one) or type(one) is not type(other):
+        return one, other
+    names = [f.name for f in dataclasses.fields(one)]
+    differing = [n for n in names if getattr(one, n) != getattr(other, n)]
+    its, ours = (", ".join(f"{n}={getattr(v, n)}" for n in differing) for v in (one, other))
+    return its, ours

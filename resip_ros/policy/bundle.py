@@ -316,9 +316,13 @@ def _read_card(directory: Path) -> Card:
     try:
         mapping = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
-        raise CheckpointMismatch(
-            f"bundle {directory} has no {CARD_FILE}; a bundle is {CARD_FILE} + {WEIGHTS_FILE}"
-        ) from error
+        base = directory / "base"
+        hint = f"a bundle is {CARD_FILE} + {WEIGHTS_FILE}"
+        if (base / CARD_FILE).is_file():
+            hint = f"it is a policy folder: give {base}"
+        elif not directory.is_dir():
+            hint = "there is no such folder"
+        raise CheckpointMismatch(f"bundle {directory} has no {CARD_FILE}; {hint}") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CheckpointMismatch(f"cannot read {path}: {error}") from error
     try:

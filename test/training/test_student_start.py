@@ -247,7 +247,9 @@ def test_policies_that_do_not_fit(config, state_policy, telling, tmp_path, monke
         make_trainer(dataclasses.replace(telling, start_from=config.out), ALONE)
     wider = dataclasses.replace(TINY, network=dataclasses.replace(TINY.network, groups=8))
     monkeypatch.setattr(student_trainer, "student_preset", lambda *_, **__: wider)
-    with pytest.raises(ConfigError, match="its network is .* train it with the same"):
+    with pytest.raises(
+        ConfigError, match="its network is groups=4, this run has groups=8; train it with the same"
+    ):
         make_trainer(telling, ALONE)
     bad = telling.data[0]
     zarr.open_group(str(bad), mode="r+")["state_obs"][4, 20] = np.nan
