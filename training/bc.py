@@ -191,6 +191,10 @@ def main() -> int:
         metrics = train(tyro.cli(BcConfig, description=__doc__, prog="python -m training.bc"))
         if metrics:
             print(json.dumps(metrics, indent=2))
+        if metrics and not metrics["finished"]:
+            done, total = metrics["steps"], metrics["total_steps"]
+            told = f"training.bc: stopped at step {done} of {total}; --resume goes on"
+            print(told, file=sys.stderr)
 
     try:
         return run_program("training.bc", work, "interrupted; the last checkpoint is kept")

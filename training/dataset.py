@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -311,11 +312,24 @@ def _check_attributes(path: Path, attrs: Mapping[str, object], task_name: str) -
         raise DataError(f"{path} lacks attributes {missing}; write it with training.dataset")
     for key, value in expected.items():
         if attrs[key] != value:
-            shown = json.dumps(attrs[key])[:80]
+            its, ours = _first_difference(attrs[key], value)
             raise DataError(
-                f"{path}: attribute {key} is {shown}, expected {json.dumps(value)[:80]}; give "
-                "the dataset of this task, collected with this version"
+                f"{path}: attribute {key} is {its}, expected {ours}; give the dataset of this "
+                "task, collected with this version"
             )
+
+
+def _first_difference(one: object, other: object) -> tuple[str, str]:
+    """Two values in short; of lists where they begin to differ."""
+    if not (isinstance(one, list) and isinstance(other, list)):
+        return json.dumps(one)[:80], json.dumps(other)[:80]
+    pairs = enumerate(itertools.zip_longest(one, other))
+    index = next(i for i, (a, b) in pairs if a != b)
+    its, ours = (
+        f"{json.dumps(v[index])[:80]} in place {index}" if index < len(v) else f"{len(v)} long"
+        for v in (one, other)
+    )
+    return its, ours
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,7 @@ class StudentTrainer(BcTrainer):
 
     def _check_inputs(self) -> None:
         if self.tells_poses:
-            self._told.check()
+            self._told.check(", ".join(map(str, self.config.data)))
 
     def _encode(self, windows: ChunkWindows) -> tuple[Tensor, Tensor]:
         """Normalised proprioception (W, Dp) and plans (W, T, Da)."""

@@ -50,17 +50,17 @@ class ToldPoses:
             torch.from_numpy(weight).float(),
         )
 
-    def check(self) -> None:
+    def check(self, source: str) -> None:
         """Refuse poses that are none.
 
         Raises:
-            DataError: with how many steps.
+            DataError: with how many steps, and the name of where they come from.
         """
         wrong = ~torch.isfinite(self.poses).all(-1)
         if wrong.any():
             raise DataError(
-                f"poses are not finite in {int(wrong.sum())} training steps: state_obs holds a "
-                "rotation that is none; drop those episodes and collect them again"
+                f"poses are not finite in {int(wrong.sum())} training steps of {source}: "
+                "state_obs holds a rotation that is none; drop those episodes, collect them again"
             )
 
     def mean(self) -> Tensor:

@@ -116,7 +116,14 @@ def put(name: str, index: object, value: float) -> Callable[[zarr.Group], None]:
 DAMAGE: dict[str, tuple[Callable[[zarr.Group], object], str]] = {
     "other task": (lambda g: g.attrs.update(task="lamp"), "attribute task is .lamp"),
     "other rate": (lambda g: g.attrs.update(rate_hz=50.0), "attribute rate_hz is 50"),
-    "other observation": (lambda g: g.attrs.update(observation=["x"]), "attribute observation"),
+    "other observation": (
+        lambda g: g.attrs.update(observation=["x"]),
+        'attribute observation is "x" in place 0, expected "ee_x" in place 0',
+    ),
+    "observation of fewer": (
+        lambda g: g.attrs.update(observation=list(g.attrs["observation"])[:-1]),
+        "attribute observation is 57 long, expected .* in place 57",
+    ),
     "other action": (lambda g: g.attrs.update(action=["x"]), "attribute action"),
     "other version": (lambda g: g.attrs.update(format_version=2), "format_version is 2"),
     "no source": (lambda g: g.attrs.__delitem__("source"), "lacks attributes .*source"),

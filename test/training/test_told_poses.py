@@ -49,7 +49,7 @@ def test_what_is_near_the_hand_counts_more():
 def test_poses_that_are_none():
     obs, known = draw(TASK, 3, 2), np.array([True, True, False])
     obs[2, 26:30] = np.nan
-    ToldPoses.of(TASK, obs, known).check()
+    ToldPoses.of(TASK, obs, known).check("a.zarr")
     obs[0, 26:30] = np.nan
-    with pytest.raises(DataError, match="not finite in 1 training steps"):
-        ToldPoses.of(TASK, obs, known).check()
+    with pytest.raises(DataError, match="not finite in 1 training steps of a.zarr"):
+        ToldPoses.of(TASK, obs, known).check("a.zarr")
