@@ -26,7 +26,7 @@ from resip_ros.core.geometry import Array
 from resip_ros.core.results import EpisodeResult, RunResult
 from resip_ros.core.tasks import TaskSpec
 from resip_ros.nodes import latency, topics
-from resip_ros.nodes.bench_files import camera_names
+from resip_ros.nodes.bench_files import camera_names, view_camera
 from resip_ros.nodes.first_pictures import wait_for_pictures
 from resip_ros.nodes.launcher import NodeCrashed
 from resip_ros.nodes.policy_slot import parse_active
@@ -51,6 +51,7 @@ SETTLE_NS = NS_PER_S // 2
 # wall time per simulated time after which a stalled clock is given up
 SLOWEST_CLOCK = 20.0
 VIDEO_CAMERA = "overview"
+"""Where no file of cameras has another."""
 
 
 class Operator:
@@ -92,9 +93,8 @@ class Operator:
             node.create_subscription(
                 JointTrajectory, topic, self._action_callback(series), topics.stream_qos(5)
             )
-        node.create_subscription(
-            Image, topics.image(VIDEO_CAMERA), self._on_image, topics.image_qos()
-        )
+        video = topics.image(view_camera(self._graph.camera_config, VIDEO_CAMERA))
+        node.create_subscription(Image, video, self._on_image, topics.image_qos())
 
     def attach(self, node: Node) -> None:
         """Runs another node's callbacks too, whenever this one waits."""

@@ -126,3 +126,17 @@ def test_a_thousand_episodes_need_no_more_clients_than_one(person, world):
         return list(person._node.clients)
 
     assert prepare() == prepare()
+
+
+@pytest.mark.parametrize(
+    ("cameras", "shown"),
+    [("", "overview"), ("sim_cameras.yaml", "front")],
+)
+def test_the_video_is_of_a_camera_that_is_there(graph, cameras, shown):
+    bench = Graph("peg_in_hole", "sim", "", camera_config=cameras)
+    operator = Operator(bench, PEG_IN_HOLE, lambda: None)
+    try:
+        asked = [s.topic for s in operator._node.subscriptions if "image" in s.topic]
+    finally:
+        operator.close()
+    assert asked == [topics.image(shown)]
