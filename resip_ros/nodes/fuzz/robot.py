@@ -47,9 +47,6 @@ MAX_OUTSIDE_M = 0.03
 REST_RAD_S = 0.05
 SETTLE_S = 0.6
 CYCLE_WARM_UP = 20
-LATE = 1
-"""Threads or files that DDS may still open once, when it is late to hear of a peer; what is left
-behind by a start or stop comes again with each of them."""
 ACTION = f"/{NAMESPACE}/{topics.NET_ACTION}"
 
 
@@ -275,10 +272,24 @@ def _cycle(bench: Bench, n: int) -> Outcome:
     """Start, lead the arm, stop; again and again, and nothing may pile up."""
     outcome = Outcome("franka_bridge", "starts and stops")
     bench.forget()
+    warm_up = min(CYCLE_WARM_UP, n // 2)
+    _start_and_stop(bench, outcome, warm_up)
+    grown = _start_and_stop(bench, outcome, n - warm_up)
+    if _has_grown(grown):
+        # DDS may open a file once, when it is late to hear of a peer; a leak grows again
+        grown = _start_and_stop(bench, outcome, n - warm_up)
+    if _has_grown(grown):
+        outcome.fail(f"grown twice in {n - warm_up} starts and stops: {grown}")
+    outcome.notes.append(", ".join(f"{key} {value:+d}" for key, value in grown.items()))
+    bench.pass_time(2.0)
+    bench.judge(outcome)
+    return outcome
+
+
+def _start_and_stop(bench: Bench, outcome: Outcome, n: int) -> dict[str, int]:
+    """So many times; what has grown by that."""
     first = _resources()
-    for i in range(n):
-        if i == min(CYCLE_WARM_UP, n // 2):
-            first = _resources()
+    for _ in range(n):
         for service in ("start", "stop"):
             answer = bench.trigger(service)
             if not answer.success:
@@ -286,13 +297,11 @@ def _cycle(bench: Bench, n: int) -> Outcome:
             bench.host.send(ACTION, bench.good_action())
         outcome.count += 1
     last = _resources()
-    grown = {key: last[key] - first[key] for key in first}
-    if grown["threads"] > LATE or grown["files"] > LATE:
-        outcome.fail(f"grown in {n - min(CYCLE_WARM_UP, n // 2)} starts and stops: {grown}")
-    outcome.notes.append(", ".join(f"{key} {value:+d}" for key, value in grown.items()))
-    bench.pass_time(2.0)
-    bench.judge(outcome)
-    return outcome
+    return {key: last[key] - first[key] for key in first}
+
+
+def _has_grown(grown: dict[str, int]) -> bool:
+    return grown["threads"] > 0 or grown["files"] > 0
 
 
 def _resources() -> dict[str, int]:
