@@ -197,12 +197,15 @@ class BcTrainer:
 
     def _encode(self, windows: ChunkWindows) -> tuple[Tensor, Tensor]:
         """What the network is given (W, Di) and what it learns to predict (W, T, Da)."""
-        task, features = get_task(self.config.task), self.preset.relative_features
-        inputs = base_input(task, self.normalizer, windows.obs[:, : self.obs_dim], features)
-        plans = windows.plans
+        inputs, plans = self._see(windows.obs[:, : self.obs_dim]), windows.plans
         if self.plan_range is not None:
             plans = self.plan_range.encode(plans, self.normalizer.normalize_hand(windows.obs))
         return torch.from_numpy(inputs).to(self.device), torch.from_numpy(plans).to(self.device)
+
+    def _see(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is kept of raw observations (W, Do)."""
+        task = get_task(self.config.task)
+        return base_input(task, self.normalizer, obs, self.preset.relative_features)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

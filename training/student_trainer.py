@@ -159,13 +159,9 @@ class StudentTrainer(BcTrainer):
         if self.tells_poses:
             self._told.check(", ".join(map(str, self.config.data)))
 
-    def _encode(self, windows: ChunkWindows) -> tuple[Tensor, Tensor]:
-        """Normalised proprioception (W, Dp) and plans (W, T, Da)."""
-        plans = windows.plans
-        if self.plan_range is not None:
-            plans = self.plan_range.encode(plans, self.normalizer.normalize_hand(windows.obs))
-        proprio = self.normalizer.first(self.obs_dim).normalize_obs(windows.obs[:, : self.obs_dim])
-        return torch.from_numpy(proprio).to(self.device), torch.from_numpy(plans).to(self.device)
+    def _see(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Normalised proprioception (W, Dp)."""
+        return self.normalizer.first(self.obs_dim).normalize_obs(obs)
 
     def _build_network(self, action_dim: int, input_dim: int, horizon: int) -> StudentNetwork:
         task = get_task(self.config.task) if self.tells_poses else None
