@@ -95,6 +95,9 @@ def run_command(
     except ResipError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        print("error: nobody reads the output; the newest checkpoint is valid", file=sys.stderr)
+        return 1
     except OSError as error:
         print(
             f"error: {error}; free some space or choose another --run-dir; the newest "

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import signal
@@ -122,6 +123,24 @@ def test_clear_errors(tiny_base, tmp_path, capsys):
     assert "--resume" in capsys.readouterr().err
     assert main(command(tiny_base, tmp_path, "ppo", 16, "--resume", "--alpha", "0.2")) == 1
     assert "alpha is 0.2, the run has 0.1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "free some space or choose another"),
+        (BrokenPipeError(), "error: nobody reads the output; the newest checkpoint is valid\n"),
+    ],
+)
+def test_a_full_disk_and_a_closed_output_are_told_apart(
+    fault, told, tiny_base, tmp_path, capsys, monkeypatch
+):
+    def fail(*_):
+        raise fault
+
+    monkeypatch.setattr(Run, "train", fail)
+    assert main(command(tiny_base, tmp_path, "ppo", 8)) == 1
+    assert told in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
