@@ -208,7 +208,7 @@ class BasePolicyNode(PolicyNode):
 
     def _rehearse(self, policy: AssemblyPolicy) -> None:
         """Measures inference before the first chunk, whose successor may have to be early."""
-        obs, images = plausible_input(policy)
+        obs, images = plausible_input(policy.base)
         seconds: list[float] = []
         for _ in range(REHEARSALS):
             began_s = time.monotonic()

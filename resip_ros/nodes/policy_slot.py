@@ -129,7 +129,7 @@ def warm_up(policy: AssemblyPolicy) -> None:
     Raises:
         CheckpointMismatch: when its output is not finite, or another than when it was saved.
     """
-    obs, images = plausible_input(policy)
+    obs, images = plausible_input(policy.base)
     for _ in range(2):
         chunk = policy.base.predict_chunk(obs, None, images)
         action = policy.compute_action(chunk[:, 0], policy.correct(obs, chunk[:, 0]))

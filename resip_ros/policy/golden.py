@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from resip_ros.core.arms import to_task_frame
 from resip_ros.core.errors import CheckpointMismatch
@@ -22,7 +23,8 @@ from resip_ros.core.geometry import Array
 from resip_ros.core.images import IMAGE_SHAPE
 from resip_ros.core.observation import build_proprioception, build_state_observation
 from resip_ros.core.tasks import TaskSpec
-from resip_ros.policy.card import BaseCard, Golden, ResidualCard, StudentCard
+from resip_ros.policy.bundle_folder import CARD_FILE
+from resip_ros.policy.card import BaseCard, Golden, ResidualCard
 from resip_ros.policy.image_encoder import Images
 from resip_ros.policy.normalizer import Normalizer
 from resip_ros.policy.plan_network import PlanNetwork
@@ -45,19 +47,24 @@ def plausible_observation(task: TaskSpec) -> Array:
     return build_state_observation(task, proprioception, dict.fromkeys(task.observed, upright))
 
 
-def plausible_input(policy: AssemblyPolicy) -> tuple[Array, Images | None]:
-    """An observation (1, D) that this policy can take, and grey pictures if it sees any."""
-    obs = plausible_observation(policy.task)[None, : policy.base.obs_dim]
-    cameras = policy.base.images
-    return obs, {name: np.full((1, *IMAGE_SHAPE), 128, np.uint8) for name in cameras} or None
+def plausible_input(base: BasePolicy) -> tuple[Array, Images | None]:
+    """An observation (1, D) that a base can take, and pictures of a pattern if it sees any."""
+    obs = plausible_observation(base.task)[None, : base.obs_dim]
+    return obs, {name: _pattern()[None] for name in base.images} or None
+
+
+def _pattern() -> NDArray[np.uint8]:
+    """A picture whose colours rise and fall at three rates: at another size it looks different."""
+    height, width, _ = IMAGE_SHAPE
+    rows, columns = np.indices((height, width))
+    phase = np.stack([5 * rows, 3 * columns + 2 * rows, 7 * columns], axis=-1)
+    return np.abs(phase % 510 - 255).astype(np.uint8)
 
 
 def golden_of_base(
     card: BaseCard, normalizer: Normalizer, network: PlanNetwork, plan_range: PlanRange | None
-) -> Golden | None:
-    """What a base answers once its weights have been rounded for storage; None for a student."""
-    if isinstance(card, StudentCard):
-        return None
+) -> Golden:
+    """What a base answers once its weights have been rounded for storage."""
     # only what is stored: what a network computes anew when it is built is not rounded
     stored = deepcopy(network).cpu()
     stored.load_state_dict({k: v.half().float() for k, v in stored.state_dict().items()})
@@ -93,6 +100,8 @@ def check_golden(policy: AssemblyPolicy) -> None:
 
 def _golden(part: BasePolicy | ResidualPolicy) -> Golden:
     observation = plausible_observation(part.task)
+    if isinstance(part, BasePolicy):
+        observation = observation[: part.obs_dim]
     output = _answer(part, observation)
     return Golden(
         tuple(float(value) for value in observation),
@@ -105,23 +114,26 @@ def _answer(part: BasePolicy | ResidualPolicy, observation: Array) -> Float32:
     obs = observation[None]
     if isinstance(part, BasePolicy):
         noise = torch.Generator().manual_seed(0)
-        return part.predict_chunk(obs, noise)[0, part.action_steps - 1]
+        images = plausible_input(part)[1]
+        return part.predict_chunk(obs, noise, images)[0, part.action_steps - 1]
     width = part.card.chunk_steps * part.normalizer.action_dim
     return part.correct(obs, np.zeros((1, width), np.float32))[0, : part.normalizer.action_dim]
 
 
 def main() -> int:
-    """Adds the golden input to policy folders, or renews it."""
+    """Adds the golden input to policies, or renews it."""
     from resip_ros.policy.bundle import load_policy, record_golden
 
     parser = argparse.ArgumentParser(
         prog="python -m resip_ros.policy.golden",
-        description="Asks saved policies and writes their answers into their cards.",
+        description="Asks saved policies, or bundles of a base or a student alone, and writes "
+        "their answers into their cards.",
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     for folder in parser.parse_args().folders:
-        policy = load_policy(folder)
-        record_golden(folder / "base", _golden(policy.base))
+        policy = load_policy(folder, images=True)
+        alone = (folder / CARD_FILE).is_file()
+        record_golden(folder if alone else folder / "base", _golden(policy.base))
         if policy.residual is not None:
             record_golden(folder / "residual", _golden(policy.residual))
         sys.stdout.write(f"{folder}: recorded\n")

@@ -27,7 +27,7 @@ from resip_ros.policy.card import BaseCard, ResidualCard, Success, card_to_mappi
 from resip_ros.policy.golden import plausible_input
 from resip_ros.policy.normalizer import Normalizer
 from resip_ros.policy.plan_network import NetworkSpec
-from resip_ros.policy.runtime import AssemblyPolicy, BasePolicy
+from resip_ros.policy.runtime import BasePolicy
 from resip_ros.policy.unet import ConditionalUNet, UNetSpec
 
 OBS = np.random.default_rng(3).normal(size=(2, 58))
@@ -334,9 +334,9 @@ def test_cards_refuse_bad_values_when_they_are_made(base_card: BaseCard) -> None
 
 @pytest.mark.parametrize("folder", sorted(models_dir().glob("*/student")), ids=str)
 def test_shipped_students_plan(folder: Path) -> None:
-    """From pictures of nothing, but they plan."""
+    """From pictures of a pattern, but they plan."""
     base = load_policy(folder, images=True).base
-    obs, images = plausible_input(AssemblyPolicy(base))
+    obs, images = plausible_input(base)
     assert base.tell_state(obs, images).shape == (1, len(observation_names(base.task)))
     assert base.predict_chunk(obs, images=images).shape == (1, base.horizon, 10)
 

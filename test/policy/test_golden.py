@@ -14,15 +14,42 @@ from resip_ros.policy import golden
 from resip_ros.policy.bundle import load_base, load_policy, save_base
 from resip_ros.policy.card import parse_card
 
-SHIPPED = ("one_leg", "peg_in_hole")
 
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_policies_answer_as_when_they_were_saved(name):
-    policy = load_policy(models_dir() / name)
+@pytest.mark.parametrize("folder", sorted(models_dir().iterdir()), ids=lambda f: f.name)
+def test_shipped_policies_answer_as_when_they_were_saved(folder):
+    policy = load_policy(folder)
     assert policy.base.card.golden is not None
     assert policy.residual.card.golden is not None
     golden.check_golden(policy)
+
+
+@pytest.fixture
+def student(tmp_path):
+    return shutil.copytree(models_dir() / "mug_rack" / "student", tmp_path / "student")
+
+
+def test_a_student_answers_as_when_it_was_saved(student):
+    policy = load_policy(student, images=True)
+    assert policy.base.card.golden is not None
+    golden.check_golden(policy)
+
+
+@pytest.mark.parametrize("size", [104, 111, 113, 128])
+def test_a_student_of_another_picture_size_is_refused(student, size):
+    """The weights fit any size: only the answer tells."""
+    edit(student, lambda card: card["encoder"].update(size=size))
+    with pytest.raises(CheckpointMismatch, match="the student answers its golden input"):
+        golden.check_golden(load_policy(student, images=True))
+
+
+def test_a_student_of_before_can_be_given_an_answer(student, monkeypatch):
+    saved = yaml.safe_load((student / "card.yaml").read_text())["golden"]
+    edit(student, lambda card: card.update(golden=None))
+    golden.check_golden(load_policy(student, images=True))
+    monkeypatch.setattr(sys, "argv", ["golden", str(student)])
+    assert golden.main() == 0
+    again = load_policy(student, images=True).base.card.golden
+    assert np.abs(np.array(again.output) - saved["output"]).max() < golden.TOLERANCE
 
 
 def test_the_answer_is_that_of_the_loaded_bundle(tmp_path):
