@@ -99,9 +99,8 @@ def check_golden(policy: AssemblyPolicy) -> None:
 
 
 def _golden(part: BasePolicy | ResidualPolicy) -> Golden:
-    observation = plausible_observation(part.task)
-    if isinstance(part, BasePolicy):
-        observation = observation[: part.obs_dim]
+    sees_state = isinstance(part, ResidualPolicy)
+    observation = plausible_observation(part.task) if sees_state else plausible_input(part)[0][0]
     output = _answer(part, observation)
     return Golden(
         tuple(float(value) for value in observation),
