@@ -121,7 +121,7 @@ def fill_gaps(found: list[tuple[Record, int, Array]], task: TaskSpec) -> Command
         DataError: when a gap is longer, or a step has two actions and the one before it had one.
     """
     rate = task.rate_hz
-    hold_steps = int(load_control_config().command_timeout_s * rate)
+    hold_steps = load_control_config().at_rate(rate).command_timeout_steps
     stamps_ns, actions, is_held = [found[0][1]], [found[0][2]], [False]
     for record, stamp_ns, action in found[1:]:
         missing = tick_of(stamp_ns, rate) - tick_of(stamps_ns[-1], rate) - 1

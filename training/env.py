@@ -3,7 +3,7 @@
 
 The robot's own command path drives each simulated arm, behind the robot's own gate: a refused
 action makes the arm stop; where there are several, all of them, or what they hold between them
-would be torn. A reflex, a thrown part and a solver that blew up are failures.
+would be torn. What would end the episode on the robot is a failure (training.failures).
 Letters: N environments, A arms, D observation, K physics steps per policy step.
 """
 
@@ -36,12 +36,9 @@ from resip_ros.sim.scene import build_scene
 from training.contact_force import filter_torque, hand_force
 from training.engine import MakeEngine, make_engine
 from training.env_types import Snapshot, StepResult
+from training.failures import CommandTimeout, find_failures, is_thrown, is_unstable
 from training.perturbation import Perturbation
 
-_THROWN_SPEED = 2.0
-_PARTS_LOW = np.array([0.0, -0.6, -0.02])
-_PARTS_HIGH = np.array([0.9, 0.6, 0.6])
-_OFF_REFERENCE_RAD = 0.5
 POOL_SIZE = 256
 
 
@@ -94,6 +91,7 @@ class AssemblyEnv:
         self._qacc_warmstart = self._engine.qacc_warmstart
         arms = len(self.task.arms)
         self._path = CommandPath(self.config, num_envs * arms)
+        self._timeout = CommandTimeout(self.config.command_timeout_steps, num_envs)
         self._finger_target = np.zeros((num_envs, arms))
         self._torque = np.zeros((num_envs, arms, 7))
         self._paid = np.zeros((num_envs, len(self.task.pairs)), dtype=bool)
@@ -196,6 +194,7 @@ class AssemblyEnv:
         self._finger_target[ids] = opening
         self._torque[ids] = 0.0
         self._paid[ids] = False
+        self._timeout.steps_since[ids] = -1
         self.t[ids] = 0
 
     def snapshot(self, ids: NDArray[np.int64]) -> Snapshot:
@@ -211,6 +210,7 @@ class AssemblyEnv:
             self._finger_target[ids].copy(),
             self._torque[ids].copy(),
             self._paid[ids].copy(),
+            self._timeout.steps_since[ids].copy(),
             self.t[ids].copy(),
         )
 
@@ -222,6 +222,7 @@ class AssemblyEnv:
         self._path.reset(self._path_rows(ids), q_ref, dq_ref)
         self._finger_target[ids], self._torque[ids] = state.finger_target, state.torque
         self._paid[ids], self.t[ids] = state.paid, state.t
+        self._timeout.steps_since[ids] = state.steps_since_accepted
 
     def _path_rows(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where the command path has the arms of environments ids (b,), (b A,)."""
@@ -271,7 +272,7 @@ class AssemblyEnv:
         hand = jacobian(self._qpos[:, self._arms.qpos])
         force, reflex = self._external_force(torque, hand[2])
         self.t += 1
-        failure = self._failures(reflex)
+        failure = self._failures(reflex, self._timeout.step(refused))
         assembled = self._assembled() & (failure == "")[:, None]
         success = assembled.all(-1)
         reward = (assembled & ~self._paid).sum(-1)
@@ -367,19 +368,15 @@ class AssemblyEnv:
         reflex = np.any(pushed, axis=(1, 2, 3)) | np.any(twisted, axis=(1, 2, 3))
         return norm(force).max((1, 2)), reflex
 
-    def _failures(self, reflex: NDArray[np.bool_]) -> NDArray[np.str_]:
+    def _failures(self, reflex: NDArray[np.bool_], held: NDArray[np.bool_]) -> NDArray[np.str_]:
         """Reason why an episode must end badly (N,), '' where it goes on."""
-        finite = np.isfinite(self._qpos).all(-1) & np.isfinite(self._qvel).all(-1)
         q = self._qpos[:, self._arms.qpos]
-        off = np.abs(q - self._path.q_ref.reshape(q.shape)).max((-1, -2)) > _OFF_REFERENCE_RAD
-        positions = self._qpos[:, self._part_pos]
-        outside = ((positions < _PARTS_LOW) | (positions > _PARTS_HIGH)).any((-1, -2))
-        thrown = outside | (norm(self._qvel[:, self._part_vel]) > _THROWN_SPEED).any(-1)
-        failure = np.full(self.num_envs, "", dtype="<U8")
-        failure[reflex] = "reflex"
-        failure[thrown] = "thrown"
-        failure[~finite | off] = "unstable"
-        return failure
+        return find_failures(
+            unstable=is_unstable(self._qpos, self._qvel, q, self._path.q_ref.reshape(q.shape)),
+            thrown=is_thrown(self._qpos[:, self._part_pos], self._qvel[:, self._part_vel]),
+            reflex=reflex,
+            held=held,
+        )
 
     def _assembled(self) -> NDArray[np.bool_]:
         """Which pairs of the task are assembled (N, P)."""

@@ -29,7 +29,7 @@ class StepResult:
     success: NDArray[np.bool_]
     """(N,)."""
     failure: NDArray[np.str_]
-    """(N,) 'reflex', 'thrown', 'unstable' or ''."""
+    """(N,) one of training.failures.FAILURES or ''."""
     force: Array
     """(N,) largest filtered external force on a hand during the step, N."""
     refused: NDArray[np.bool_]
@@ -50,6 +50,7 @@ class Snapshot:
     finger_target: Array
     torque: Array
     paid: NDArray[np.bool_]
+    steps_since_accepted: NDArray[np.int64]
     t: NDArray[np.int64]
 
     def __len__(self) -> int:

@@ -44,11 +44,11 @@ from resip_ros.sim.scene import build_scene
 from training.demonstrators.registry import make_demonstrator
 from training.env import AssemblyEnv
 from training.env_types import Snapshot, StepResult
+from training.failures import FAILURES
 from training.force_meter import MeteredEngine, Peaks
 from training.program import run_with_settings
 
 MOTIONS = ("wander", "press", "jump")
-FAILURES = ("reflex", "thrown", "unstable")
 _FROM_START = 0.25
 """Share of the episodes that begin at an initial state."""
 _MOMENT_EVERY = 5

@@ -125,6 +125,11 @@ class ControlConfig:
         return 1.0 / self.rate_hz
 
     @property
+    def command_timeout_steps(self) -> int:
+        """Policy steps in a row without a new command after which the arm holds."""
+        return int(self.command_timeout_s * self.rate_hz)
+
+    @property
     def joint_low(self) -> Array:
         """Lowest joint reference (7), rad: the limit plus its margin."""
         return np.asarray(self.joint_min) + self.joint_margin_rad

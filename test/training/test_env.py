@@ -166,7 +166,10 @@ def test_refused_action_stops_that_arm(env, fault):
     result = env.step(bad)
     assert result.refused.tolist() == [True, False]
     assert result.failure.tolist() == ["", ""]
-    for _ in range(7):
+    result = env.step(bad)
+    assert result.failure.tolist() == ["held", ""], "the bridge's time-out ends the episode"
+    assert result.terminated.tolist() == [True, False]
+    for _ in range(6):
         result = env.step(bad)
     assert moving > 0.05
     assert np.linalg.norm(result.obs[0, 9:12]) < 0.01 * moving
@@ -174,6 +177,18 @@ def test_refused_action_stops_that_arm(env, fault):
     # it goes on from where it stopped
     result = env.step(env.hold_action())
     assert not result.refused.any()
+    assert result.failure.tolist() == ["", ""]
+
+
+def test_a_snapshot_has_how_long_nothing_was_accepted(env):
+    env.step(env.hold_action())
+    bad = np.full_like(env.hold_action(), np.nan)
+    env.step(bad)
+    saved = env.snapshot(np.arange(2))
+    env.reset()
+    assert env.step(bad).failure.tolist() == ["", ""], "a new episode has its whole time"
+    env.reset(np.arange(2), saved)
+    assert env.step(bad).failure.tolist() == ["held", "held"]
 
 
 def test_a_reference_that_the_bridge_would_refuse_is_refused_here(env):
