@@ -92,6 +92,42 @@ class MujocoEngine:
         return record["qfrc_constraint"]
 
 
+class DelayedEngine(MujocoEngine):
+    """MuJoCo's threads; controls reach each simulation's actuators some physics steps late."""
+
+    def __init__(self, model: mujoco.MjModel, delays_s: Array, num_threads: int) -> None:
+        """Make a simulation for each delay (N,), s, which is rounded to whole physics steps."""
+        super().__init__(model, len(delays_s), num_threads)
+        delays = np.round(np.asarray(delays_s) / model.opt.timestep).astype(np.int64)
+        self._longest = int(delays.max())
+        self._starts = self._longest - delays
+        self._pending = np.zeros((len(delays), self._longest, model.nu))
+
+    def forward(self, ids: NDArray[np.int64]) -> None:
+        """Take over written states: what is under way is the control that was written."""
+        super().forward(ids)
+        self._pending[ids] = self.ctrl[ids][:, None]
+
+    def rollout(self, control: Array) -> Array:
+        """Advance with the controls (N, K, nu) of before, the newest kept for later."""
+        line = np.concatenate([self._pending, control], axis=1)
+        self._pending = line[:, line.shape[1] - self._longest :].copy()
+        steps = self._starts[:, None] + np.arange(control.shape[1])
+        return super().rollout(np.take_along_axis(line, steps[..., None], axis=1))
+
+
+def delayed_engine(longest_s: float) -> MakeEngine:
+    """What makes simulations whose delays are spread evenly from 0 to the longest, s.
+
+    The nodes need 10 to 50 ms from an observation to the reference (docs/reliability.md).
+    """
+
+    def make(model: mujoco.MjModel, num_envs: int, num_threads: int) -> MujocoEngine:
+        return DelayedEngine(model, np.linspace(0.0, longest_s, num_envs), num_threads)
+
+    return make
+
+
 def make_engine(
     name: str | MakeEngine, model: mujoco.MjModel, num_envs: int, num_threads: int
 ) -> Engine:

@@ -25,6 +25,7 @@ from resip_ros.policy.bundle_folder import check_place
 from resip_ros.policy.card import Provenance, Success
 from resip_ros.policy.runtime import BasePolicy
 from training.distributed import ALONE, Group
+from training.engine import delayed_engine
 from training.env import AssemblyEnv, Snapshot
 from training.provenance import describe_command, describe_commit
 from training.residual_checkpoint import load_checkpoint, save_checkpoint
@@ -308,9 +309,10 @@ class Run:
             self.history.close()
 
     def _build_env(
-        self, num_envs: int, seed: int, pool_size: int, perturb: bool = False
+        self, num_envs: int, seed: int, pool_size: int, training: bool = False
     ) -> AssemblyEnv:
         args = self.args
+        delay_s = args.control_delay_ms / 1000.0 if training else 0.0
         return AssemblyEnv(
             args.task,
             num_envs,
@@ -318,14 +320,15 @@ class Run:
             seed=seed,
             num_threads=args.physics_threads,
             pool_size=pool_size,
-            perturb=perturb,
+            perturb=training and args.perturb,
+            engine=delayed_engine(delay_s) if delay_s > 0.0 else "mujoco",
         )
 
     def _build_training_env(self, shard: int) -> DecisionEnv:
         args = self.args
         seed = TRAINING_SEED + 1000 * args.seed + self.resumes + 1_000_000 * shard
         num_envs = args.envs // self.shards
-        env = self._build_env(num_envs, seed, min(4 * num_envs, 256), args.perturb)
+        env = self._build_env(num_envs, seed, min(4 * num_envs, 256), training=True)
         env.episode_steps = args.episode_steps or env.episode_steps
         wrapped = self.method.wrap(env, seed, training=True)
         wrapped.reset()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from resip_ros.core.config import load_control_config
 from resip_ros.core.errors import CheckpointMismatch, ConfigError
 from resip_ros.core.paths import models_dir
 from training.program import check_numbers, check_run
@@ -19,7 +20,7 @@ class RunArgs(ABC):
     """Steps and minutes count over all resumes, whichever ends first."""
 
     fixed: ClassVar[tuple[str, ...]] = (
-        "task", "algo", "base_hash", "envs", "randomness", "perturb", "seed"
+        "task", "algo", "base_hash", "envs", "randomness", "perturb", "control_delay_ms", "seed"
     )  # fmt: skip
     """What shapes the stored arrays or the meaning of the data may not change half way."""
 
@@ -50,6 +51,9 @@ class RunArgs(ABC):
     perturb: bool = False
     """Knock parts about in training (training.perturbation); evaluations of the run leave them
     alone, `training.evaluate --perturb` does not."""
+    control_delay_ms: float = 0.0
+    """Longest delay between reference and actuators in training, ms: the simulations have delays
+    from 0 to it. The nodes need 10 to 50 ms from an observation to the reference."""
     episode_steps: int | None = None
     """Training episodes are cut off after this many steps, their value bootstrapped; by default
     the task's limit, which evaluations always use."""
@@ -74,6 +78,12 @@ class RunArgs(ABC):
             raise ConfigError("no end of the run given; pass --steps or --minutes")
         check_numbers(self, "steps", "minutes", "envs", "eval_episodes", "episode_steps")
         check_run(self.seed, num_threads=self.num_threads)
+        longest = 1000.0 * load_control_config().command_timeout_s
+        if not 0.0 <= self.control_delay_ms <= longest:
+            raise ConfigError(
+                f"control_delay_ms: got {self.control_delay_ms}, expected 0 to {longest:g}, the "
+                "command time-out of the bridge"
+            )
         if self.shards is not None and (self.shards < 1 or self.envs % self.shards):
             raise ConfigError(
                 f"shards: got {self.shards}, expected a divisor of envs ({self.envs})"
@@ -112,6 +122,7 @@ class RunArgs(ABC):
             "envs": self.envs,
             "randomness": self.randomness,
             "perturb": self.perturb,
+            "control_delay_ms": self.control_delay_ms,
             "episode_steps": self.episode_steps,
             "seed": self.seed,
             "eval_episodes": self.eval_episodes,

@@ -8,7 +8,7 @@ from mujoco.batch import Batch
 
 from resip_ros.core.errors import ConfigError
 from training.demonstrators.one_leg import Operator
-from training.engine import ENGINES, MujocoEngine, make_engine
+from training.engine import ENGINES, DelayedEngine, MujocoEngine, delayed_engine, make_engine
 from training.env import AssemblyEnv
 
 FIELDS = ("qpos", "qvel", "ctrl", "qacc_warmstart", "mocap_pos")
@@ -103,3 +103,38 @@ BALL = """
     <site name="middle"/></body>
 </worldbody><actuator><motor site="middle" gear="1 0 0 0 0 0"/></actuator></mujoco>
 """
+
+
+def test_each_simulation_has_its_own_delay_also_after_a_reset():
+    env = AssemblyEnv("peg_in_hole", 1, num_threads=1, pool_size=1)
+    engine = DelayedEngine(env.model, np.array([0, 2, 5]) * env.model.opt.timestep, 1)
+    seen = []
+    engine._batch = type("Batch", (), {})()
+    engine._batch.rollout = lambda steps, control, **_: (
+        seen.append(control[:, :, 0].copy()) or {"qfrc_constraint": control}
+    )
+    engine._batch.forward = lambda ids: None
+    engine.ctrl[:] = 7.0
+    engine.forward(np.arange(3))
+    control = np.zeros((3, 8, env.model.nu))
+    control[:, :, 0] = np.arange(8)
+    engine.rollout(control)
+    engine.rollout(control + 8)
+    assert seen[0].tolist() == [[*range(8)], [7, 7, *range(6)], [7] * 5 + [0, 1, 2]]
+    assert seen[1].tolist() == [[*range(8 - d, 16 - d)] for d in (0, 2, 5)]
+    engine.forward(np.array([2]))
+    engine.rollout(control)
+    assert seen[2][:, 0].tolist() == [0, 14, 7]
+
+
+def test_the_first_of_delayed_simulations_is_the_undelayed_one():
+    def step(engine) -> np.ndarray:
+        env = AssemblyEnv("peg_in_hole", 2, seed=1, num_threads=1, pool_size=1, engine=engine)
+        env.reset(None, env.initial_states([0, 0]))
+        action = env.hold_action()
+        action[:, 2] += 0.02
+        return np.stack([env.step(action).obs for _ in range(3)])
+
+    plain, delayed = step("mujoco"), step(delayed_engine(0.05))
+    np.testing.assert_array_equal(delayed[:, 0], plain[:, 0])
+    assert (plain[0, 1, 2] - delayed[0, 1, 2]) > 1e-3, "after one step the late one is behind"

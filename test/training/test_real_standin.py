@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from training.env import AssemblyEnv
-from training.real_standin import STANDIN, DelayedEngine, standin_engine
+from training.real_standin import STANDIN, standin_engine
 
 TASK = "peg_in_hole"
 
@@ -21,29 +21,6 @@ def test_friction_is_scaled():
     np.testing.assert_array_equal(
         standin.model.geom_friction[:, 1:], normal.model.geom_friction[:, 1:]
     )
-
-
-def test_controls_arrive_late_also_after_a_reset():
-    env = make("mujoco")
-    delay = 5 * env.model.opt.timestep
-    engine = DelayedEngine(env.model, 2, 1, delay)
-    seen = []
-    engine._batch = type("Batch", (), {})()
-    engine._batch.rollout = lambda steps, control, **_: (
-        seen.append(control[0, :, 0].copy()) or {"qfrc_constraint": control}
-    )
-    engine._batch.forward = lambda ids: None
-    engine.ctrl[:] = 7.0
-    engine.forward(np.array([0, 1]))
-    control = np.zeros((2, 8, env.model.nu))
-    control[:, :, 0] = np.arange(8)
-    engine.rollout(control)
-    engine.rollout(control + 8)
-    assert seen[0].tolist() == [7] * 5 + [0, 1, 2]
-    assert seen[1].tolist() == list(range(3, 11))
-    engine.forward(np.array([0]))
-    engine.rollout(control)
-    assert seen[2][:5].tolist() == [7] * 5
 
 
 @pytest.mark.parametrize("engine", ["mujoco", standin_engine])

@@ -16,13 +16,14 @@ import tyro
 import zarr
 from rich.console import Console
 
-from resip_ros.core.errors import CheckpointMismatch
+from resip_ros.core.errors import CheckpointMismatch, ConfigError
 from resip_ros.core.observation import observation_names
 from resip_ros.policy.bundle import load_base, load_residual, save_base
 from resip_ros.policy.networks import ConditionalUNet, UNetSpec
 from resip_ros.policy.runtime import AssemblyPolicy, residual_input
 from training.dataset import build_demonstrations, read_demonstrations, write_demonstrations
 from training.demonstration_replay import plan_open_loop
+from training.engine import DelayedEngine, MujocoEngine
 from training.env import AssemblyEnv
 from training.perturbation import Perturbation
 from training.residual import main
@@ -263,3 +264,18 @@ def test_parts_are_pushed_in_training_alone(tiny_base, tmp_path, short_episodes,
     saved = plain.stored("")
     with pytest.raises(CheckpointMismatch, match="perturb is True, the run has False"):
         args.check_resume("", saved)
+
+
+def test_controls_are_late_in_training_alone(tiny_base, tmp_path, short_episodes):
+    args = tyro.cli(
+        Args, args=command(tiny_base, tmp_path / "run", "ppo", 16, "--control-delay-ms", "50")
+    )
+    console = Console(quiet=True)
+    session = Run(args, ResidualMethod(args, console), console)
+    (trained,) = session.envs
+    assert isinstance(trained.env._engine, DelayedEngine)
+    session.evaluate()
+    assert type(session._eval_env.env._engine) is MujocoEngine
+    session.close()
+    with pytest.raises(ConfigError, match="control_delay_ms: got -1.0, expected 0 to 250"):
+        replace(args, control_delay_ms=-1.0)
