@@ -134,8 +134,9 @@ def probe_physics() -> dict[str, Any]:
 
     from resip_ros.core.config import load_control_config
     from resip_ros.sim.scene import build_scene
+    from resip_ros.sim.task_scene import TICK_S
 
-    model = build_scene("one_leg", load_control_config(), timestep=0.001).compile()
+    model = build_scene("one_leg", load_control_config(), timestep=TICK_S).compile()
     # Parts at rest are put to sleep; time the scene as it is while parts are handled.
     model.opt.enableflags &= ~int(mujoco.mjtEnableBit.mjENBL_SLEEP)
     data = mujoco.MjData(model)

@@ -57,6 +57,7 @@ class AssemblyEnv:
         config: ControlConfig | None = None,
         perturb: bool = False,
         engine: str | MakeEngine = "mujoco",
+        timestep_s: float | None = None,
     ) -> None:
         """Build the simulations; call reset before the first step.
 
@@ -70,6 +71,7 @@ class AssemblyEnv:
             config: Control numbers, at any rate; by default config/robots/fr3.yaml.
             perturb: Knock parts about during the episodes (training.perturbation).
             engine: One of training.engine.ENGINES, or what makes one.
+            timestep_s: Physics step, by default the task's; see sim.scene.build_scene.
         """
         if num_envs < 1:
             raise ConfigError(f"num_envs: got {num_envs}, expected at least 1")
@@ -82,7 +84,7 @@ class AssemblyEnv:
         self._randomness, self._seed, self._pool_size = randomness, seed, pool_size
         self._rng = np.random.default_rng((seed, 1))
         self._pool: list[InitialState] = []
-        self.model = build_scene(task_name, self.config).compile()
+        self.model = build_scene(task_name, self.config, timestep=timestep_s).compile()
         self._limit_tracking_torque()
         self._engine = make_engine(engine, self.model, num_envs, num_threads)
         self._threads = num_threads

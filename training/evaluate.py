@@ -32,6 +32,7 @@ from resip_ros.core.results import (
 )
 from resip_ros.policy.bundle import load_policy
 from resip_ros.policy.runtime import AssemblyPolicy
+from resip_ros.sim.task_scene import TICK_S
 from training.env import AssemblyEnv
 from training.eyes import PLAIN, Eyes
 from training.program import check_numbers, check_run, run_with_settings
@@ -62,8 +63,9 @@ class EvaluateSettings:
     """CPU threads for physics."""
     plan_delay: int = 0
     """Steps that each plan is made before its first action, as where inference takes that long."""
-    simulation: Literal["normal", "standin"] = "normal"
-    """The simulation that policies train in, or the stand-in for a real bench
+    simulation: Literal["normal", "robot", "standin"] = "normal"
+    """The simulation that policies train in; with the physics step of the simulated robot, 1 ms,
+    whose contacts are stiffer (as `resip up --robot sim`); or the stand-in for a real bench
     (training.real_standin)."""
     look: str | None = None
     """How a student sees it: plain (as the live graph draws), random, nominal_parts, standin or
@@ -226,6 +228,7 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
         pool_size=1,
         perturb=settings.perturb,
         engine=standin_engine if settings.simulation == "standin" else settings.engine,
+        timestep_s=TICK_S if settings.simulation == "robot" else None,
     )
     eyes = open_eyes(settings, policy, env)
     began = time.monotonic()

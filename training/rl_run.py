@@ -322,6 +322,7 @@ class Run:
             pool_size=pool_size,
             perturb=training and args.perturb,
             engine=delayed_engine(delay_s) if delay_s > 0.0 else "mujoco",
+            timestep_s=args.physics_step_ms and args.physics_step_ms / 1000.0,
         )
 
     def _build_training_env(self, shard: int) -> DecisionEnv:

@@ -54,6 +54,9 @@ class RunArgs(ABC):
     control_delay_ms: float = 0.0
     """Longest delay between reference and actuators in training, ms: the simulations have delays
     from 0 to it. The nodes need 10 to 50 ms from an observation to the reference."""
+    physics_step_ms: float | None = None
+    """Physics step of training and of the run's evaluations, ms; by default the task's. Contacts
+    are the stiffer the smaller it is; the simulated robot's is 1 ms. A resume may change it."""
     episode_steps: int | None = None
     """Training episodes are cut off after this many steps, their value bootstrapped; by default
     the task's limit, which evaluations always use."""
@@ -123,6 +126,7 @@ class RunArgs(ABC):
             "randomness": self.randomness,
             "perturb": self.perturb,
             "control_delay_ms": self.control_delay_ms,
+            "physics_step_ms": self.physics_step_ms,
             "episode_steps": self.episode_steps,
             "seed": self.seed,
             "eval_episodes": self.eval_episodes,

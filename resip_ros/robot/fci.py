@@ -38,8 +38,8 @@ from resip_ros.robot.fci_state import (
     column_major,
 )
 from resip_ros.sim.arm import FINGER_CLOSED_TARGET_M, TCP_SITE, find_arms
+from resip_ros.sim.task_scene import TICK_S
 
-TICK_S = 0.001
 _GRASP_WIDTH_M = 0.002
 """Goal widths below this mean: close until the force limit."""
 _FORCE_EVERY = 10

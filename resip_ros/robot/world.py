@@ -22,11 +22,12 @@ from resip_ros.core.config import ControlConfig, load_control_config
 from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.geometry import Array, quat_wxyz_to_matrix, quat_wxyz_to_xyzw
 from resip_ros.core.tasks import get_task, pair_assembled
-from resip_ros.robot.fci import TICK_S, FciServer, SimulatedArm
+from resip_ros.robot.fci import FciServer, SimulatedArm
 from resip_ros.robot.fci_state import ERROR_JOINT_REFLEX
 from resip_ros.robot.history import History, Moment
 from resip_ros.sim.initial_states import InitialState, sample_initial_state
 from resip_ros.sim.scene import build_scene
+from resip_ros.sim.task_scene import TICK_S
 
 logger = logging.getLogger(__name__)
 

@@ -42,11 +42,16 @@ def build_scene(
     Args:
         task_name: A task of core.tasks.
         config: Control numbers (gains and gripper become actuators).
-        timestep: Physics step, s, by default the task's; contact stiffness follows it.
+        timestep: Physics step, s, by default the task's; the smaller, the stiffer the contacts.
         visual: Keep the arms' visual meshes, for rendering.
     """
     scene, task = get_scene(task_name), get_task(task_name)
     timestep = scene.timestep_s if timestep is None else timestep
+    if not 0.0 < timestep <= scene.timestep_s + 1e-9 or not _divides(timestep, 1 / task.rate_hz):
+        raise ConfigError(
+            f"physics step of {task_name}: got {1e3 * timestep:g} ms, expected a whole share of "
+            f"the policy step ({1e3 / task.rate_hz:g} ms), at most {1e3 * scene.timestep_s:.3g} ms"
+        )
     spec = build_arms_spec(config, task.arms, visual=visual)
     set_physics_options(spec, timestep)
     scene.add(spec, timestep)
@@ -64,3 +69,7 @@ def build_scene(
             # even a geom that meets nothing costs every step time
             spec.delete(geom)
     return spec
+
+
+def _divides(part: float, whole: float) -> bool:
+    return abs(whole / part - round(whole / part)) < 1e-6

@@ -23,6 +23,9 @@ FINE_TIMESTEP_S = 0.002
 COARSE_TIMESTEP_S = 1.0 / 300.0
 """Physics step of tasks with millimetres of play, s: the largest at which threads catch, hold and
 stop what is shot at them (docs/physics.md)."""
+TICK_S = 0.001
+"""Physics step of the simulated robot, whose control loop runs at 1 kHz, s. Contacts are stiffer
+there than in training (sim.parts.contact_settings)."""
 IMPULSE_S = 1.0 / 60.0
 """One simulation refresh of the reference, for which the scattering forces act."""
 

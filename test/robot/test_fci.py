@@ -17,10 +17,10 @@ from resip_ros.core.limits import clip_reference
 from resip_ros.robot.arm import FrankaArm
 from resip_ros.robot.arm_state import Phase
 from resip_ros.robot.connection import FaultKind
-from resip_ros.robot.fci import TICK_S
 from resip_ros.robot.world import SimulatedWorld, WorldSnapshot
 from resip_ros.sim.arm import joint_control
 from resip_ros.sim.scene import build_scene
+from resip_ros.sim.task_scene import TICK_S
 
 STEP_S = 0.1
 CLIP_SUBSTEPS = 5

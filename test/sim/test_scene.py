@@ -11,7 +11,7 @@ from resip_ros.core.errors import ConfigError
 from resip_ros.core.kinematics import JOINT_NAMES, forward
 from resip_ros.core.tasks import ONE_LEG
 from resip_ros.sim.scene import build_scene
-from resip_ros.sim.task_scene import get_scene
+from resip_ros.sim.task_scene import TICK_S, get_scene
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +39,17 @@ def test_base_frame_is_the_world_frame(model, rng):
 
 def test_contact_stiffness_follows_the_step():
     config = load_control_config()
-    for timestep in (get_scene("one_leg").timestep_s, 0.001):
+    for timestep in (get_scene("one_leg").timestep_s, TICK_S):
         model = build_scene("one_leg", config, timestep=timestep).compile()
         assert model.opt.timestep == timestep
         for name in ("bench", "leg1_body", "left_finger_pad", "slab0"):
             assert model.geom(name).solref[0] == pytest.approx(2 * timestep)
+
+
+@pytest.mark.parametrize("timestep", [0.0, -0.001, 0.0007, 0.004, float("nan")])
+def test_a_step_that_does_not_fit_or_is_too_coarse_is_refused(timestep):
+    with pytest.raises(ConfigError, match=r"physics step of one_leg: got .* at most 3.33 ms"):
+        build_scene("one_leg", load_control_config(), timestep=timestep)
 
 
 def test_visual_meshes_only_change_what_is_seen():

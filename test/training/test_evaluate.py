@@ -11,6 +11,7 @@ from rich.progress import Progress
 from resip_ros.core.errors import ConfigError
 from resip_ros.core.results import wilson_interval
 from resip_ros.policy.bundle import load_policy
+from resip_ros.sim.task_scene import TICK_S, get_scene
 from training import evaluate as program
 from training import perturbation
 from training.env import AssemblyEnv
@@ -140,6 +141,23 @@ def test_perturb_reaches_the_simulations_and_the_file(
     main()
     assert json.loads(file.read_text())["perturb"] is perturb
     assert len(count) == 6 * perturb
+
+
+@pytest.mark.parametrize(("simulation", "timestep"), [("normal", None), ("robot", TICK_S)])
+def test_the_robots_physics_step_is_used(
+    tiny_base, tmp_path, monkeypatch, short_episodes, simulation, timestep
+):
+    steps = []
+
+    def make(*args, **more) -> AssemblyEnv:
+        env = AssemblyEnv(*args, **more)
+        steps.append(env.model.opt.timestep)
+        return env
+
+    monkeypatch.setattr(program, "AssemblyEnv", make)
+    figures = run(_settings(tiny_base, episodes=1, simulation=simulation))
+    assert figures["simulation"] == simulation
+    assert steps == [timestep or get_scene("one_leg").timestep_s]
 
 
 class Scripted:

@@ -268,14 +268,19 @@ def test_parts_are_pushed_in_training_alone(tiny_base, tmp_path, short_episodes,
 
 def test_controls_are_late_in_training_alone(tiny_base, tmp_path, short_episodes):
     args = tyro.cli(
-        Args, args=command(tiny_base, tmp_path / "run", "ppo", 16, "--control-delay-ms", "50")
-    )
+        Args,
+        args=command(
+            tiny_base, tmp_path / "run", "ppo", 16, "--control-delay-ms", "50",
+            "--physics-step-ms", "1",
+        ),
+    )  # fmt: skip
     console = Console(quiet=True)
     session = Run(args, ResidualMethod(args, console), console)
     (trained,) = session.envs
     assert isinstance(trained.env._engine, DelayedEngine)
     session.evaluate()
     assert type(session._eval_env.env._engine) is MujocoEngine
+    assert {e.env.model.opt.timestep for e in (trained, session._eval_env)} == {0.001}
     session.close()
     with pytest.raises(ConfigError, match="control_delay_ms: got -1.0, expected 0 to 250"):
         replace(args, control_delay_ms=-1.0)
