@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.experiment_step import COPY, SHIPPED, Budget, Experiment, Recipe, Step
-from training.experiment_students import STUDENTS
+from training.experiment_students import SCALED_STUDENTS, STUDENTS
 
 OWN_DATA = "its-own"
 """In a learner's options: the demonstrations that its base was cloned from."""
@@ -97,24 +97,6 @@ def _scaled(episodes: int) -> Recipe:
     return build
 
 
-def _student(episodes: int) -> Recipe:
-    """The diffusion policy cloned from episodes of the same seed's residual (distillation)."""
-
-    def build(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
-        teacher = Experiment("residual", e.task, e.randomness, e.seed)
-        out = folder / e.name / "data.zarr"
-        command = (
-            "training.collect", e.task, "--policy", str(teacher.policy(folder)), "--episodes",
-            str(episodes), "--out", str(out), "--randomness", e.randomness, "--seed",
-            str(1000 + e.seed),
-        )  # fmt: skip
-        own = Step(command, out)
-        lessons = training_steps(teacher, folder, budget)
-        return [*lessons, own, _clone_step(e, own, folder / e.name, budget)]
-
-    return build
-
-
 def _residual(network: str, changes: Mapping[str, str]) -> Recipe:
     """The off-policy learner on a base."""
     words = [
@@ -161,8 +143,8 @@ ABLATIONS: dict[str, dict[str, str]] = {
 }
 """One setting of `residual` changed: its scale (Fig. 27) and what makes it fast."""
 
-SCALES = (100, 200, 400)
-"""Episodes that are cloned instead of the budget's: demonstrations, or the residual's."""
+SCALES = (400, 1000)
+"""Demonstrations that are cloned instead of the budget's."""
 
 METHODS: dict[str, Recipe] = {
     "mlp_s": _clone("mlp_s"),
@@ -180,8 +162,8 @@ METHODS: dict[str, Recipe] = {
     **{name: _residual("unet", changes) for name, changes in ABLATIONS.items()},
     "dagger": _dagger,
     **{f"dp_{n}": _scaled(n) for n in SCALES},
-    **{f"student_{n}": _student(n) for n in SCALES},
     **STUDENTS,
+    **SCALED_STUDENTS,
     **dict.fromkeys(SHIPPED, _shipped),
 }
 """Names as in the paper; `residual` is the off-policy learner of this package."""
@@ -219,21 +201,21 @@ def _list() -> tuple[Experiment, ...]:
         for method in ("resip", "resip_c", "ppo_c", "residual", *ABLATIONS)
         for seed in SEEDS
     ]
-    seeds += [Experiment(f"{who}_{n}", SEEDED_TASK) for who in ("dp", "student") for n in SCALES]
     shipped = [
         Experiment(method, task, randomness)
         for task in SHIPPED_TASKS
         for randomness in ("low", "med")
         for method in SHIPPED
     ]
-    students = [Experiment(method, STUDENT_TASK) for method in STUDENTS]
+    students = [Experiment(method, STUDENT_TASK) for method in (*STUDENTS, *SCALED_STUDENTS)]
+    students += [Experiment(f"dp_{n}", STUDENT_TASK) for n in SCALES]
     return tuple(dict.fromkeys((*table, *more, *seeds, *shipped, *students)))
 
 
 EXPERIMENTS = _list()
-"""Table I; Fig. 8 and Table XIV, Figs. 25-26 on one_leg; three seeds of the RL methods, their
-ablations and the scaling of cloning (Figs. 24, 27) on the seeded task; what the package ships;
-its students (Table II, Figs. 10, 11)."""
+"""Table I; Fig. 8 and Table XIV, Figs. 25-26 on one_leg; three seeds of the RL methods and their
+ablations (Figs. 24, 27) on the seeded task; what the package ships; its students (Table II, Figs.
+10, 11) and how cloning and distillation grow with their episodes (Fig. 5)."""
 PUSHED = "-perturbed"
 REAL = "-standin"
 NEW_COLORS = "-standin-new-colors"

@@ -22,7 +22,12 @@ from training.experiment_list import (
     TABLE_TASKS,
 )
 from training.experiment_step import SHIPPED, Experiment
-from training.experiment_students import REAL_EPISODES, STUDENTS
+from training.experiment_students import (
+    REAL_EPISODES,
+    SCALED_STUDENTS,
+    STUDENTS,
+    TAUGHT_EPISODES,
+)
 
 PAPER_TABLE_I: dict[str, tuple[int, ...]] = {
     "mlp_s": (0, 0, 0, 0, 0, 0, 0, 2, 0),
@@ -65,9 +70,11 @@ LABELS = {
     "residual_mlp": "off-policy residual on MLP-C",
     "residual_act": "off-policy residual on ACT",
     **{f"dp_{n}": f"DP, {n} demonstrations" for n in SCALES},
-    **{f"student_{n}": f"DP, {n} episodes of the residual" for n in SCALES},
     **{name: ", ".join(_changed(changes)) for name, changes in ABLATIONS.items()},
     "state_student": "student that sees the state",
+    **{
+        f"state_student_{n}": f"student that sees the state, {n} episodes" for n in TAUGHT_EPISODES
+    },
     "image_student": "student, synthetic pictures",
     **{f"real_{n}": f"student, {n} real episodes" for n in REAL_EPISODES},
     **{f"real_{n}_sim": f"student, {n} real episodes and synthetic" for n in REAL_EPISODES},
@@ -184,10 +191,11 @@ def build_seeded(results: Results) -> str:
 
 
 def build_scaling(results: Results) -> str:
-    """Cloning from more: demonstrations, or successful episodes of the residual."""
-    methods = ("dp", *(f"{who}_{n}" for who in ("dp", "student") for n in SCALES), "residual")
-    rows = [[LABELS[method], cell(results, method, SEEDED_TASK, "low")] for method in methods]
-    return table(["Method", f"{SEEDED_TASK}, low"], rows)
+    """Cloning from more: demonstrations, or successful episodes of the shipped policy."""
+    cloned = ("dp", *(f"dp_{n}" for n in SCALES))
+    methods = (*cloned, "state_student", *SCALED_STUDENTS, "shipped")
+    rows = [[LABELS[method], cell(results, method, STUDENT_TASK, "low")] for method in methods]
+    return table(["Method", f"{STUDENT_TASK}, low"], rows)
 
 
 def build_students(results: Results) -> str:
@@ -238,7 +246,8 @@ def build_report(results: Results) -> str:
         f"## The same number of env steps: {SEEDED_TASK}, three training seeds (paper: Fig. 25)\n",
         "All seeds of a learner start from the same cloned base.\n",
         build_seeded(results),
-        "## More to clone from, and distillation (paper: Figs. 5, 11, 24)\n",
+        "## More to clone from, and distillation (paper: Figs. 5, 11)\n",
+        "Where no number stands, the budget says it (demonstrations, lessons).\n",
         build_scaling(results),
         "## Students that see pictures (paper: Table II, Figs. 10, 11)\n",
         "The teacher is the shipped policy; what is called real comes from the stand-in for a\n"

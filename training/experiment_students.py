@@ -14,6 +14,8 @@ from training.experiment_step import Budget, Experiment, Recipe, Step
 
 REAL_EPISODES = (10, 40)
 """Of the stand-in, as in Table II."""
+TAUGHT_EPISODES = (50, 1000, 4000)
+"""Of the teacher, beside the budget's (paper: Fig. 5)."""
 _PARTS = 8
 """The teacher's episodes are kept in so many parts, which an interruption does not lose."""
 _HORIZON = 2
@@ -21,14 +23,14 @@ _HORIZON = 2
 (docs/experiments.md, 16)."""
 
 
-def teach(e: Experiment, folder: Path, budget: Budget) -> Step:
-    """Successful episodes of the shipped policy."""
+def teach(e: Experiment, folder: Path, budget: Budget, episodes: int | None = None) -> Step:
+    """Successful episodes of the shipped policy, by default as many as the budget says."""
     command = (
         "training.collect", e.task, "--policy", str(Path("models") / e.task), "--episodes",
-        str(budget.lessons), "--parts", str(_PARTS), "--seed", str(50 + e.seed),
+        str(episodes or budget.lessons), "--parts", str(_PARTS), "--seed", str(50 + e.seed),
         "--randomness", e.randomness,
     )  # fmt: skip
-    return _into(folder, e, "lessons", command)
+    return _into(folder, e, "lessons" if episodes is None else f"lessons-{episodes}", command)
 
 
 def teach_in_standin(e: Experiment, folder: Path) -> Step:
@@ -66,12 +68,16 @@ def _clone(e: Experiment, folder: Path, *options: str) -> Step:
     return Step(command, run / "metrics.json", run / "checkpoint.pt")
 
 
-def _state_student(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
-    """It sees what the teacher sees."""
-    lessons = teach(e, folder, budget)
-    data = "--data", str(lessons.output)
-    options = "--steps", str(budget.bc_steps), "--batch", str(budget.bc_batch)
-    return [lessons, _clone(e, folder, *data, *options)]
+def _state_student(episodes: int | None = None) -> Recipe:
+    """It sees what the teacher sees, in so many of its episodes."""
+
+    def build(e: Experiment, folder: Path, budget: Budget) -> list[Step]:
+        lessons = teach(e, folder, budget, episodes)
+        data = "--data", str(lessons.output)
+        options = "--steps", str(budget.bc_steps), "--batch", str(budget.bc_batch)
+        return [lessons, _clone(e, folder, *data, *options)]
+
+    return build
 
 
 def _image_student(real: int, synthetic: bool) -> Recipe:
@@ -86,7 +92,7 @@ def _image_student(real: int, synthetic: bool) -> Recipe:
         if synthetic:
             # its plan network goes on from that of the student that sees the state
             seeing = dataclasses.replace(e, method="state_student")
-            lessons, state_student = _state_student(seeing, folder, budget)
+            lessons, state_student = _state_student()(seeing, folder, budget)
             pictures = _draw(e, folder, "pictures", lessons, "random", budget.drawn)
             steps += [lessons, state_student, pictures]
             options += ["--data", str(pictures.output)]
@@ -102,9 +108,13 @@ def _image_student(real: int, synthetic: bool) -> Recipe:
 
 
 STUDENTS: dict[str, Recipe] = {
-    "state_student": _state_student,
+    "state_student": _state_student(),
     "image_student": _image_student(0, synthetic=True),
     **{f"real_{n}": _image_student(n, synthetic=False) for n in REAL_EPISODES},
     **{f"real_{n}_sim": _image_student(n, synthetic=True) for n in REAL_EPISODES},
 }
 """By method; those that are called real_N see N real episodes."""
+SCALED_STUDENTS: dict[str, Recipe] = {
+    f"state_student_{n}": _state_student(n) for n in TAUGHT_EPISODES
+}
+"""Students that see the state, of N episodes instead of the budget's."""

@@ -93,4 +93,7 @@ def run_program(name: str, work: Callable[[], object], interrupted: str = "inter
     except KeyboardInterrupt:
         print(f"{name}: {interrupted}", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        print(f"{name}: nobody reads the output; {interrupted}", file=sys.stderr)
+        return 1
     return 0

@@ -35,6 +35,17 @@ def test_they_share_lessons_and_pictures(tmp_path):
     assert (words["--data"], words["--real"]) == (str(drawn.output), str(real[1].output))
 
 
+def test_they_are_taught_by_more_episodes(tmp_path):
+    lessons, clone = training_steps(
+        Experiment("state_student_1000", STUDENT_TASK), tmp_path, Budget(lessons=7)
+    )
+    first, *_ = training_steps(Experiment("state_student", STUDENT_TASK), tmp_path, Budget())
+    words = dict(itertools.pairwise(lessons.command))
+    assert (words["--episodes"], words["--policy"]) == ("1000", "models/mug_rack")
+    assert lessons.output != first.output, "an interrupted one goes on"
+    assert dict(itertools.pairwise(clone.command))["--data"] == str(lessons.output)
+
+
 def test_they_are_evaluated_where_they_learned_and_in_the_standin(tmp_path):
     def how(method, task=STUDENT_TASK):
         return list(evaluation_steps(Experiment(method, task), tmp_path, Budget()).values())

@@ -12,6 +12,11 @@ from training.program import check_numbers, check_run, run_program, run_with_set
     [
         (None, 0, ""),
         (ConfigError("got 0, expected 1"), 1, "training.look: got 0, expected 1\n"),
+        (
+            BrokenPipeError(),
+            1,
+            "training.look: nobody reads the output; interrupted; go on with --resume\n",
+        ),
         (KeyboardInterrupt(), 130, "training.look: interrupted; go on with --resume\n"),
     ],
 )
