@@ -103,7 +103,7 @@ class ResipC(_ChunkMethod):
             hidden=(hidden, hidden),
             alpha=self.args.alpha,
             bound=PPOTrainer.bound,
-            relative_features=self.args.relative_features,
+            features=self.args.features,
             provenance=provenance,
             chunk_steps=card.action_horizon,
         )
@@ -111,7 +111,7 @@ class ResipC(_ChunkMethod):
 
     def _build_head(self, training: bool) -> ChunkHead:
         del training
-        return ResidualChunk(self.base, self.args.alpha, self.args.relative_features)
+        return ResidualChunk(self.base, self.args.alpha, self.args.features)
 
 
 class PpoC(_ChunkMethod):

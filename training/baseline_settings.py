@@ -21,14 +21,14 @@ class BaselineArgs(RunArgs):
     By default the result goes to out/baselines/TASK-METHOD-sSEED/bundle, logs beside it.
     """
 
-    fixed: ClassVar[tuple[str, ...]] = (*RunArgs.fixed, "alpha", "relative_features")
+    fixed: ClassVar[tuple[str, ...]] = (*RunArgs.fixed, "alpha", "features")
 
     method: Literal["resip_c", "ppo_c", "idql"] = "resip_c"
     """What is learned."""
     alpha: float = 0.1
     """resip_c: scale of the correction in half-ranges of the demonstrated actions."""
-    relative_features: bool = True
-    """resip_c: show the residual the part's pose in the hand and in the target."""
+    features: Literal["absolute", "relative", "precise"] = "precise"
+    """resip_c: as `training.residual`."""
     resip_c: PPOConfig = field(default_factory=PPOConfig)
     ppo_c: PPOConfig = field(default_factory=chunk_ppo)
     idql: IdqlConfig = field(default_factory=IdqlConfig)
@@ -57,6 +57,6 @@ class BaselineArgs(RunArgs):
             **super().stored(base_hash),
             "algo": self.method,
             "alpha": self.alpha,
-            "relative_features": self.relative_features,
+            "features": self.features,
             "learner": dataclasses.asdict(learners[self.method]),
         }

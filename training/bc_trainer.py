@@ -180,11 +180,11 @@ class BcTrainer:
         Raises:
             DataError: naming the first such row.
         """
-        if not self.preset.relative_features:
+        if self.preset.features == "absolute":
             return
         task = get_task(self.config.task)
         with np.errstate(invalid="ignore", divide="ignore"):
-            inputs = base_input(task, self.normalizer, self.data.state_obs, True)
+            inputs = base_input(task, self.normalizer, self.data.state_obs, self.preset.features)
         rows = np.flatnonzero(~np.isfinite(inputs).all(axis=1))
         if rows.size:
             episode = int(np.searchsorted(self.data.episode_ends, rows[0], side="right"))
@@ -205,7 +205,7 @@ class BcTrainer:
     def _see(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
         """What is kept of raw observations (W, Do)."""
         task = get_task(self.config.task)
-        return base_input(task, self.normalizer, obs, self.preset.relative_features)
+        return base_input(task, self.normalizer, obs, self.preset.features)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -338,7 +338,7 @@ class BcTrainer:
             action_horizon=self.config.action_horizon or self.preset.action_horizon,
             network=self.preset.network,
             sampler=self.preset.sampler,
-            relative_features=self.preset.relative_features,
+            features=self.preset.features,
             plan_frame=self.preset.plan_frame,
             provenance=Provenance(
                 command=describe_command(),

@@ -19,11 +19,11 @@ from resip_ros.policy.value import choose_chunk, value_input
 class ResidualChunk:
     """ResiP-C: one correction of all steps of the frozen base's chunk (ResiP §III-D4)."""
 
-    def __init__(self, base: BasePolicy, alpha: float, relative_features: bool) -> None:
+    def __init__(self, base: BasePolicy, alpha: float, features: str) -> None:
         self.normalizer, self.steps = base.normalizer, base.action_steps
         self._base = base
         self._alpha = np.float32(alpha)
-        self._relative_features = relative_features
+        self._features = features
 
     def plan(self, obs: np.ndarray, generator: torch.Generator) -> np.ndarray:
         """Chunks (b, K, A) of the base."""
@@ -31,7 +31,7 @@ class ResidualChunk:
 
     def build_input(self, obs: np.ndarray, plan: np.ndarray) -> np.ndarray:
         """Observation and the whole chunk (b, D)."""
-        return residual_input(self._base.task, self.normalizer, obs, plan, self._relative_features)
+        return residual_input(self._base.task, self.normalizer, obs, plan, self._features)
 
     def decode(self, obs: np.ndarray, plan: np.ndarray, answer: np.ndarray) -> np.ndarray:
         """Corrected chunks (b, K, A) for unscaled corrections (b, F)."""

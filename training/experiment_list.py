@@ -138,7 +138,8 @@ ABLATIONS: dict[str, dict[str, str]] = {
     "residual_few_updates": {"--offpolicy.update-ratio": "0.03"},
     "residual_more_noise": {"--offpolicy.noise": "0.3"},
     "residual_no_success_share": {"--offpolicy.success-fraction": "0"},
-    "residual_absolute": {"--relative-features": "False"},
+    "residual_absolute": {"--features": "absolute"},
+    "residual_relative": {"--features": "relative"},
     "residual_demonstrations": {"--offpolicy.demonstrations": OWN_DATA},
 }
 """One setting of `residual` changed: its scale (Fig. 27) and what makes it fast."""

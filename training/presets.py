@@ -47,8 +47,8 @@ class BcPreset:
     """Gradient steps if the command line names none."""
     prediction_horizon: int = 32
     action_horizon: int = 8
-    relative_features: bool = False
-    """Condition on the parts' relative poses as well as on the state observation."""
+    features: str = "absolute"
+    """Of `core.observation.FEATURES`: which relative poses it is conditioned on as well."""
     plan_frame: str = "base"
     """Predict absolute actions, or (`hand`) their difference from the hand's present pose."""
     optimizer: str = "adamw"
@@ -122,7 +122,7 @@ def _small(network: NetworkSpec, learning_rate: float) -> BcPreset:
         learning_rate=learning_rate,
         optimizer="muon",
         steps=SMALL_STEPS,
-        relative_features=True,
+        features="relative",
         plan_frame="hand",
     )
 
@@ -147,7 +147,7 @@ def student_preset(network: str, size: str, *, pretrained: bool = False) -> BcPr
         student=StudentPreset(encoder, encoder_rate_scale=1.0, encoder_warmup_steps=100),
         # also for an MLP: the encoders' time is far more than Muon's
         optimizer="muon",
-        relative_features=False,
+        features="absolute",
         steps=STUDENT_STEPS,
         warmup_steps=100,
     )

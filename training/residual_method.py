@@ -97,14 +97,14 @@ class ResidualMethod:
             hidden=(hidden, hidden),
             alpha=args.alpha,
             bound=self._bound,
-            relative_features=args.relative_features,
+            features=args.features,
             provenance=provenance,
         )
         save_addition(args.bundle, card, base.normalizer, actor)
 
     def _build_input(self, obs: np.ndarray, action: np.ndarray) -> np.ndarray:
-        base, relative = self.base, self.args.relative_features
-        return residual_input(base.task, base.normalizer, obs, action, relative)
+        base, features = self.base, self.args.features
+        return residual_input(base.task, base.normalizer, obs, action, features)
 
     def _read_demonstrations(self, console: Console) -> Replay | None:
         """Replay of the demonstrations, if there are to be any; says how many fit."""

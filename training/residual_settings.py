@@ -23,14 +23,15 @@ class Args(RunArgs):
     The bundle goes to models/TASK/residual by default, logs to out/residual/TASK-ALGO-sSEED.
     """
 
-    fixed: ClassVar[tuple[str, ...]] = (*RunArgs.fixed, "alpha", "relative_features")
+    fixed: ClassVar[tuple[str, ...]] = (*RunArgs.fixed, "alpha", "features")
 
     algo: Literal["offpolicy", "ppo"] = "offpolicy"
     """Learner."""
     alpha: float = 0.1
     """Scale of the residual in half-ranges of the demonstrated actions."""
-    relative_features: bool = True
-    """Give the residual the part's pose in the hand and in the target."""
+    features: Literal["absolute", "relative", "precise"] = "precise"
+    """Beside the observation, give the residual the part's pose in the hand and in the target,
+    `precise`: and what tells tenths of a millimetre of that and of what the base's action does."""
     parallel: bool = True
     """Off-policy: learn in a thread beside the simulation; exactly repeatable only without."""
     offpolicy: OffPolicyConfig = field(default_factory=OffPolicyConfig)
@@ -69,7 +70,7 @@ class Args(RunArgs):
             **super().stored(base_hash),
             "algo": self.algo,
             "alpha": self.alpha,
-            "relative_features": self.relative_features,
+            "features": self.features,
             "learner": learner,
             "curriculum": dataclasses.asdict(self.curriculum),
         }

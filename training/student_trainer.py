@@ -166,7 +166,7 @@ class StudentTrainer(BcTrainer):
     def _build_network(self, action_dim: int, input_dim: int, horizon: int) -> StudentNetwork:
         task = get_task(self.config.task) if self.tells_poses else None
         if task is not None:
-            features = self._card_of_planner.relative_features
+            features = self._card_of_planner.features
             input_dim = base_input_dim(task, self.normalizer, features)
         dims = action_dim, input_dim, horizon
         encoder = self.student.encoder
@@ -269,7 +269,7 @@ class StudentTrainer(BcTrainer):
                 "images": POLICY_CAMERAS,
                 "encoder": self.student.encoder,
                 "tells_poses": self.tells_poses,
-                "relative_features": self.tells_poses and self._card_of_planner.relative_features,
+                "features": self._card_of_planner.features if self.tells_poses else "absolute",
             }
         )
 

@@ -43,8 +43,13 @@ PROPRIO_DIM = len(PROPRIO_NAMES)
 POSE_DIM = 7
 _POSE_NAMES = ("x", "y", "z", "qx", "qy", "qz", "qw")
 
+FEATURES = ("absolute", "relative", "precise")
+"""What a network sees beside normalised observations: nothing, features of relative poses down to
+some millimetres, or those and what tells tenths of a millimetre (docs/experiments.md, 27)."""
 _COARSE_M = 0.05
 _FINE_M = 0.005
+_PRECISE_M = 0.001
+_PRECISE_TILT = 0.02
 _CLIP = 3.0
 _GOAL_FEATURES = (
     *(f"tip_in_hole_coarse_{a}" for a in "xyz"),
@@ -54,6 +59,12 @@ _GOAL_FEATURES = (
     "yaw_cos",
     "yaw_sin",
 )
+_PRECISE_FEATURES = (
+    *(f"tip_in_hole_precise_{a}" for a in "xyz"),
+    "tilt_precise_x",
+    "tilt_precise_y",
+)
+_REACH_FEATURES = (*(f"tip_in_hole_fine_{a}" for a in "xyz"), *_PRECISE_FEATURES)
 _HAND_FEATURES = (
     *(f"in_hand_coarse_{a}" for a in "xyz"),
     *(f"in_hand_fine_{a}" for a in "xyz"),
@@ -118,7 +129,7 @@ def hand_pose(obs: Array, arm: int = 0) -> tuple[Array, Array]:
     return obs[..., start : start + 3], rot6d_to_matrix(obs[..., start + 3 : start + 9])
 
 
-def part_feature_names(task: TaskSpec) -> tuple[str, ...]:
+def part_feature_names(task: TaskSpec, precise: bool = False) -> tuple[str, ...]:
     """Names of the entries of ``build_part_features``."""
     names: list[str] = []
     for pair in task.pairs:
@@ -129,6 +140,8 @@ def part_feature_names(task: TaskSpec) -> tuple[str, ...]:
             for body in _handled(task, pair)
             for name in _HAND_FEATURES
         ]
+    if precise:
+        names += [f"{pair.child}_{name}" for pair in task.pairs for name in _PRECISE_FEATURES]
     return tuple(names)
 
 
@@ -137,24 +150,36 @@ def _handled(task: TaskSpec, pair: AssembledPair) -> tuple[str, ...]:
     return (pair.child,) if len(task.arms) == 1 else (pair.child, pair.parent)
 
 
-def relative_feature_names(task: TaskSpec) -> tuple[str, ...]:
+def relative_feature_names(task: TaskSpec, precise: bool = False) -> tuple[str, ...]:
     """Names of the entries of ``build_relative_features``."""
-    moves = (
+    moves = [
         f"{arm.prefix}base_{kind}_{axis}"
         for arm in task.arms
         for kind in ("move", "turn")
         for axis in "xyz"
-    )
-    return (*part_feature_names(task), *moves)
+    ]
+    if precise:
+        moves += [
+            f"{pair.child}_{arm.prefix}reach_{body}_{name}"
+            for pair in task.pairs
+            for arm in task.arms
+            for body in _handled(task, pair)
+            for name in _REACH_FEATURES
+        ]
+    return (*part_feature_names(task, precise), *moves)
 
 
-def build_relative_features(task: TaskSpec, obs: Array, base_action: Array) -> Array:
+def build_relative_features(
+    task: TaskSpec, obs: Array, base_action: Array, precise: bool = False
+) -> Array:
     """Part in target, parts in hands, base target from hand: scaled to order one and clipped.
 
     Args:
         task: Gives the pairs and arms.
         obs: Raw state observation (..., D), SI.
         base_action: The base policy's action of this step (..., 10 A), SI.
+        precise: Also what tells tenths of a millimetre: the part in its target, and where it
+            would be there if a hand that holds it reached the base's action.
 
     Returns:
         (..., F) in the order of ``relative_feature_names``.
@@ -162,15 +187,45 @@ def build_relative_features(task: TaskSpec, obs: Array, base_action: Array) -> A
     obs = np.asarray(obs, dtype=np.float64)
     moves: list[Array] = []
     for arm in range(len(task.arms)):
-        ee_pos, ee_rot = hand_pose(obs, arm)
-        target = base_action[..., arm * ACTION_DIM : (arm + 1) * ACTION_DIM]
-        turn = rot6d_to_matrix(target[..., 3:9]) @ ee_rot.swapaxes(-1, -2)
-        moves += [(target[..., :3] - ee_pos) / 0.01, matrix_to_rotvec(turn) / 0.1]
+        shift, turn = _base_move(obs, base_action, arm)
+        moves += [shift / 0.01, matrix_to_rotvec(turn) / 0.1]
+    if precise:
+        moves += _reached(task, obs, base_action)
     move = np.clip(np.concatenate(moves, axis=-1), -_CLIP, _CLIP)
-    return np.concatenate([build_part_features(task, obs), move], axis=-1)
+    return np.concatenate([build_part_features(task, obs, precise), move], axis=-1)
 
 
-def build_part_features(task: TaskSpec, obs: Array) -> Array:
+def _base_move(obs: Array, base_action: Array, arm: int) -> tuple[Array, Array]:
+    """From a hand's pose to what the base wants of it: shift (..., 3) m, rotation (..., 3, 3)."""
+    ee_pos, ee_rot = hand_pose(obs, arm)
+    target = np.asarray(base_action)[..., arm * ACTION_DIM : (arm + 1) * ACTION_DIM]
+    turn = rot6d_to_matrix(target[..., 3:9]) @ ee_rot.swapaxes(-1, -2)
+    return target[..., :3] - ee_pos, turn
+
+
+def _reached(task: TaskSpec, obs: Array, base_action: Array) -> list[Array]:
+    """Each pair's child in its goal after each base move of what a hand may hold."""
+    features = []
+    for pair in task.pairs:
+        for arm in range(len(task.arms)):
+            shift, turn = _base_move(obs, base_action, arm)
+            ee_pos, _ = hand_pose(obs, arm)
+            for body in _handled(task, pair):
+                poses = {name: body_pose(task, obs, name) for name in (pair.child, pair.parent)}
+                pos, rot = poses[body]
+                moved = ee_pos + shift + (turn @ (pos - ee_pos)[..., None])[..., 0]
+                poses[body] = moved, turn @ rot
+                tip, rel_rot = _pose_in_goal(pair, poses[pair.child], poses[pair.parent])
+                features += [tip / _FINE_M, *_precisely(tip, rel_rot)]
+    return features
+
+
+def _precisely(tip_in_hole: Array, rel_rot: Array) -> tuple[Array, Array]:
+    """In the order of _PRECISE_FEATURES."""
+    return tip_in_hole / _PRECISE_M, rel_rot[..., :2, 2] / _PRECISE_TILT
+
+
+def build_part_features(task: TaskSpec, obs: Array, precise: bool = False) -> Array:
     """Each pair's child in its goal and in the hand: scaled to order one and clipped.
 
     What an action depends on, which a network otherwise has to learn as small differences of
@@ -180,13 +235,16 @@ def build_part_features(task: TaskSpec, obs: Array) -> Array:
     Args:
         task: Gives the pairs.
         obs: Raw state observation (..., D), SI.
+        precise: Also the child in its goal to tenths of a millimetre.
 
     Returns:
         (..., F) in the order of ``part_feature_names``.
     """
     obs = np.asarray(obs, dtype=np.float64)
-    features = np.concatenate([_pair_features(task, pair, obs) for pair in task.pairs], axis=-1)
-    return np.clip(features, -_CLIP, _CLIP)
+    features = [_pair_features(task, pair, obs) for pair in task.pairs]
+    if precise:
+        features += [x for pair in task.pairs for x in _precisely(*pose_in_goal(task, pair, obs))]
+    return np.clip(np.concatenate(features, axis=-1), -_CLIP, _CLIP)
 
 
 def pose_in_goal(task: TaskSpec, pair: AssembledPair, obs: Array) -> tuple[Array, Array]:
@@ -200,8 +258,14 @@ def pose_in_goal(task: TaskSpec, pair: AssembledPair, obs: Array) -> tuple[Array
     Returns:
         The tip (..., 3) m from the mouth, z positive outside; R (..., 3, 3) of child in goal.
     """
-    part_pos, part_rot = body_pose(task, obs, pair.child)
-    parent_pos, parent_rot = body_pose(task, obs, pair.parent)
+    return _pose_in_goal(pair, body_pose(task, obs, pair.child), body_pose(task, obs, pair.parent))
+
+
+def _pose_in_goal(
+    pair: AssembledPair, child: tuple[Array, Array], parent: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """As pose_in_goal, of poses: position (..., 3) m, R (..., 3, 3)."""
+    (part_pos, part_rot), (parent_pos, parent_rot) = child, parent
     to_parent = parent_rot.swapaxes(-1, -2)
     tip = part_pos + (part_rot @ np.asarray(pair.tip)[:, None])[..., 0]
     tip = (to_parent @ (tip - parent_pos)[..., None])[..., 0]

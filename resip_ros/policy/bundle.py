@@ -193,7 +193,7 @@ def load_base(directory: Path, device: str = "cpu", *, images: bool = False) -> 
         )
     try:
         plan_range = _pop_plan_range(tensors)
-        input_dim = base_input_dim(get_task(card.task), normalizer, card.relative_features)
+        input_dim = base_input_dim(get_task(card.task), normalizer, card.features)
         network = _build_network(card, input_dim)
         _load_weights(directory, network, tensors)
         return BasePolicy(card, normalizer, network, device, plan_range)
@@ -231,9 +231,7 @@ def load_residual(directory: Path, base: BasePolicy, device: str = "cpu") -> Res
             f"residual {directory} corrects {card.chunk_steps} steps at once, the base executes "
             f"{base.action_steps}; retrain the residual on this base"
         )
-    input_dim = residual_input_dim(
-        base.task, base.normalizer, card.relative_features, card.chunk_steps
-    )
+    input_dim = residual_input_dim(base.task, base.normalizer, card.features, card.chunk_steps)
     actor = build_residual_actor(input_dim, card.chunk_steps * len(card.action), card.hidden)
     _load_weights(directory, actor, tensors)
     return ResidualPolicy(card, base.normalizer, actor, device)
@@ -247,7 +245,7 @@ def load_value(directory: Path, base: BasePolicy) -> ValuePolicy:
     """
     card, tensors = _read_bundle(directory, ValueCard)
     _check_base(directory, card, base)
-    width = base_input_dim(base.task, base.normalizer, base.card.relative_features)
+    width = base_input_dim(base.task, base.normalizer, base.card.features)
     input_dim = width + base.action_steps * len(card.action)
     value = ChunkValue(input_dim, card.hidden, float(len(base.task.pairs)))
     _load_weights(directory, value, tensors)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from resip_ros.core.action import action_names
 from resip_ros.core.errors import CheckpointMismatch, ConfigError
 from resip_ros.core.images import POLICY_CAMERAS
-from resip_ros.core.observation import observation_names, proprioception_names
+from resip_ros.core.observation import FEATURES, observation_names, proprioception_names
 from resip_ros.core.tasks import get_task
 from resip_ros.policy.image_encoder import EncoderSpec
 from resip_ros.policy.networks import ARCHITECTURES
@@ -79,8 +79,8 @@ class BaseCard:
     sampler: SamplerSpec | None
     """None for a network that does not denoise."""
     provenance: Provenance
-    relative_features: bool = False
-    """Whether `build_part_features` is part of the input."""
+    features: str = "absolute"
+    """Of `core.observation.FEATURES`: which of `build_part_features` are part of the input."""
     plan_frame: str = "base"
     """What the network predicts: `base`, normalised actions as in the paper, or `hand`, their
     difference from the hand's present pose (see `PlanRange`)."""
@@ -138,8 +138,10 @@ class StudentCard(BaseCard):
                 f"images is {', '.join(self.images) or 'empty'}; expected of "
                 f"{', '.join(POLICY_CAMERAS)} one or more, each once and in this order"
             )
-        if self.relative_features and not self.tells_poses:
-            raise ConfigError("relative_features need poses, which this student does not tell")
+        if self.features != "absolute" and not self.tells_poses:
+            raise ConfigError(
+                f"features {self.features!r} need poses, which this student does not tell"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,8 +182,8 @@ class ResidualCard(AdditionCard):
     """Scale of the network's output, in normalised action units (half-ranges)."""
     bound: str
     """`tanh` limits the correction to +-alpha, `none` does not."""
-    relative_features: bool
-    """Whether `build_relative_features` is part of the input."""
+    features: str
+    """Of `core.observation.FEATURES`: which of `build_relative_features` are part of the input."""
     chunk_steps: int = 1
     """Steps that are corrected at once: 1, or the base's executed chunk (ResiP-C)."""
     kind: str = field(default="residual")
@@ -247,6 +249,8 @@ def _check_common(card: BaseCard | AdditionCard) -> None:
     seen = proprioception_names if isinstance(card, StudentCard) else observation_names
     _check_names("observation", card.observation, seen(task))
     _check_names("action", card.action, action_names(task))
+    if isinstance(card, BaseCard | ResidualCard) and card.features not in FEATURES:
+        raise ConfigError(f"features must be one of {', '.join(FEATURES)}, got {card.features!r}")
 
 
 def _check_names(what: str, got: tuple[str, ...], expected: tuple[str, ...]) -> None:

@@ -40,13 +40,14 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 
-def base_input_dim(task: TaskSpec, normalizer: Normalizer, relative_features: bool) -> int:
+def base_input_dim(task: TaskSpec, normalizer: Normalizer, features: str) -> int:
     """Size of `base_input`."""
-    return normalizer.obs_dim + (len(part_feature_names(task)) if relative_features else 0)
+    names = () if features == "absolute" else part_feature_names(task, features == "precise")
+    return normalizer.obs_dim + len(names)
 
 
 def base_input(
-    task: TaskSpec, normalizer: Normalizer, obs: Float64 | Float32, relative_features: bool
+    task: TaskSpec, normalizer: Normalizer, obs: Float64 | Float32, features: str
 ) -> Float32:
     """Build what the base's network sees; the one definition, in training and on the robot.
 
@@ -54,24 +55,24 @@ def base_input(
         task: says which bodies the part features compare.
         normalizer: the base's.
         obs: (B, D) raw observation, SI, base frame.
-        relative_features: whether to append `build_part_features`.
+        features: one of `core.observation.FEATURES`: which of `build_part_features` to append.
 
     Returns:
         (B, `base_input_dim`): clamped normalised observation, features.
     """
     normalized = normalizer.normalize_obs(obs)
-    if not relative_features:
+    if features == "absolute":
         return normalized
-    features = build_part_features(task, np.asarray(obs, dtype=np.float64))
-    return np.concatenate([normalized, features.astype(np.float32)], axis=-1)
+    relative = build_part_features(task, np.asarray(obs, np.float64), features == "precise")
+    return np.concatenate([normalized, relative.astype(np.float32)], axis=-1)
 
 
 def residual_input_dim(
-    task: TaskSpec, normalizer: Normalizer, relative_features: bool, chunk_steps: int = 1
+    task: TaskSpec, normalizer: Normalizer, features: str, chunk_steps: int = 1
 ) -> int:
     """Size of `residual_input`."""
-    relative = len(relative_feature_names(task)) if relative_features else 0
-    return normalizer.obs_dim + chunk_steps * normalizer.action_dim + relative
+    names = () if features == "absolute" else relative_feature_names(task, features == "precise")
+    return normalizer.obs_dim + chunk_steps * normalizer.action_dim + len(names)
 
 
 def residual_input(
@@ -79,7 +80,7 @@ def residual_input(
     normalizer: Normalizer,
     obs: Float64 | Float32,
     base_action_norm: Float32,
-    relative_features: bool,
+    features: str,
 ) -> Float32:
     """Build the residual network's input; the one definition, in training and on the robot.
 
@@ -89,8 +90,8 @@ def residual_input(
         obs: (B, D) raw observation, SI, base frame.
         base_action_norm: (B, A) the base's action of this step, normalised; or (B, K, A) those
             of a whole chunk, for a residual that corrects it at once.
-        relative_features: whether to append `build_relative_features`, which compare the first
-            action.
+        features: one of `core.observation.FEATURES`: which of `build_relative_features` to
+            append; they compare the first action.
 
     Returns:
         (B, `residual_input_dim`): clamped normalised observation, base actions, features.
@@ -99,10 +100,11 @@ def residual_input(
     # Not reshape(B, -1): that has no answer where every episode ended and B is 0.
     flat = actions.reshape(len(actions), int(np.prod(actions.shape[1:])))
     parts = [normalizer.normalize_obs(obs), flat]
-    if relative_features:
+    if features != "absolute":
         base_action = normalizer.denormalize_action(flat[:, : normalizer.action_dim])
-        features = build_relative_features(task, obs.astype(np.float64), base_action)
-        parts.append(features.astype(np.float32))
+        precise = features == "precise"
+        relative = build_relative_features(task, obs.astype(np.float64), base_action, precise)
+        parts.append(relative.astype(np.float32))
     return np.concatenate(parts, axis=-1)
 
 
@@ -230,7 +232,7 @@ class BasePolicy:
 
     def build_input(self, obs: Float64 | Float32) -> Float32:
         """What the network sees (B, `base_input_dim`) for raw observations (B, D)."""
-        return base_input(self.task, self.normalizer, obs, self.card.relative_features)
+        return base_input(self.task, self.normalizer, obs, self.card.features)
 
     def decode_plan(self, plan: Float32, obs: Float64 | Float32) -> Float32:
         """Normalised actions (B, T, A) of the network's plan (B, T, A) at raw observations."""
@@ -283,11 +285,9 @@ class ResidualPolicy:
         flat = np.reshape(base_action_norm, (len(obs), -1))
         steps = self.card.chunk_steps
         base = _check_input("base action", flat, steps * self.normalizer.action_dim)
-        features = residual_input(
-            self.task, self.normalizer, obs, base, self.card.relative_features
-        )
+        seen = residual_input(self.task, self.normalizer, obs, base, self.card.features)
         with torch.inference_mode():
-            output = self._actor(torch.from_numpy(features).to(self._device))
+            output = self._actor(torch.from_numpy(seen).to(self._device))
             if self.card.bound == "tanh":
                 output = output.tanh()
             return (self.card.alpha * output).cpu().numpy().reshape(shape)

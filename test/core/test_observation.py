@@ -201,6 +201,59 @@ def test_features_are_clipped_and_batched(scene, rng):
     assert clipped[FEATURES.index("base_move_y")] == -3.0
 
 
+def _precise(top, leg, hand, action):
+    obs = build_state_observation(
+        ONE_LEG, _proprio(*hand), _poses(top=_pose(*top), leg4=_pose(*leg))
+    )
+    values = build_relative_features(ONE_LEG, obs, encode_action(*action, np.array(1.0)), True)
+    return dict(zip(relative_feature_names(ONE_LEG, True), values, strict=True))
+
+
+def test_precise_features_tell_tenths_of_a_millimetre():
+    top = np.array([0.5, 0.1, 0.0156]), rotation_z(np.array(0.3))
+    error = np.array([0.0004, -0.0011, 0.0025])
+    tilt = rotvec_to_matrix(np.array([0.01, -0.02, 0.0]))
+    leg_rot = top[1] @ tilt
+    leg = top[0] + top[1] @ (HOLE + error) + TIP_M * leg_rot[:, 2], leg_rot
+    found = _precise(top, leg, leg, leg)
+    tip = [found[f"leg4_tip_in_hole_precise_{a}"] for a in "xyz"]
+    np.testing.assert_allclose(tip, error / 0.001, atol=1e-9)
+    np.testing.assert_allclose(
+        [found[f"leg4_tilt_precise_{a}"] for a in "xy"], tilt[:2, 2] / 0.02, atol=1e-9
+    )
+
+
+def test_reach_features_tell_where_the_base_brings_the_part(scene):
+    """They are those of the part where the hand would have carried it."""
+    top, leg, hand, action = scene
+    action = (
+        hand[0] + [0.004, -0.003, -0.008],
+        rotvec_to_matrix(np.array([0.02, 0, 0.1])) @ hand[1],
+    )
+    found = _precise(top, leg, hand, action)
+    grasped = hand[1].T @ (leg[0] - hand[0]), hand[1].T @ leg[1]
+    carried = action[0] + action[1] @ grasped[0], action[1] @ grasped[1]
+    there = _precise(top, carried, action, action)
+    names = [f"tip_in_hole_{kind}_{a}" for kind in ("fine", "precise") for a in "xyz"]
+    names += ["tilt_precise_x", "tilt_precise_y"]
+    np.testing.assert_allclose(
+        [found[f"leg4_reach_leg4_{name}"] for name in names],
+        [there[f"leg4_{name}"] for name in names],
+        atol=1e-9,
+    )
+    assert found["leg4_tip_in_hole_fine_z"] - found["leg4_reach_leg4_tip_in_hole_fine_z"] > 1
+
+
+def test_precise_features_come_beside_the_others(scene):
+    top, leg, hand, action = scene
+    plain = dict(zip(FEATURES, _features(top, leg, hand, action, FEATURES), strict=True))
+    found = _precise(top, leg, hand, action)
+    assert {name: found[f"leg4_{name}"] for name in plain if f"leg4_{name}" in found} == {
+        name: value for name, value in plain.items() if not name.startswith("base_")
+    }
+    assert len(found) == len(FEATURES) + 5 + 8
+
+
 def test_two_arms_have_their_blocks_and_features(rng):
     """Both parts in both hands, by the very functions that serve one arm."""
     names = observation_names(BIMAN_INSERT)
@@ -219,6 +272,16 @@ def test_two_arms_have_their_blocks_and_features(rng):
     values = build_relative_features(BIMAN_INSERT, obs, action)
     feature = dict(zip(relative_feature_names(BIMAN_INSERT), values, strict=True))
     assert len(feature) == 10 + 4 * 11 + 12
+    precise = build_relative_features(BIMAN_INSERT, obs, action, True)
+    reached = dict(zip(relative_feature_names(BIMAN_INSERT, True), precise, strict=True))
+    assert len(reached) == len(feature) + 5 + 4 * 8
+    still = [f"tip_in_hole_fine_{a}" for a in "xyz"]
+    for body in ("plate", "receptacle"):
+        # the left hand's target is where it is
+        np.testing.assert_allclose(
+            [reached[f"plate_left_reach_{body}_{name}"] for name in still],
+            [feature[f"plate_{name}"] for name in still],
+        )
     assert [feature[f"left_base_move_{a}"] for a in "xyz"] == [0.0, 0.0, 0.0]
     np.testing.assert_allclose([feature[f"right_base_move_{a}"] for a in "xyz"], [1, 2, -0.5])
     for arm, hand in enumerate(("left", "right")):

@@ -60,10 +60,10 @@ def write_policy(folder: Path, seed: int) -> Path:
         hidden=(16, 16),
         alpha=0.1,
         bound="tanh",
-        relative_features=True,
+        features="relative",
         provenance=PROVENANCE,
     )
-    actor = build_residual_actor(residual_input_dim(task, normalizer, True), 10, (16, 16))
+    actor = build_residual_actor(residual_input_dim(task, normalizer, "relative"), 10, (16, 16))
     torch.nn.init.normal_(actor[-1].weight, std=1.0)
     save_addition(folder / "residual", residual, normalizer, actor)
     return folder

@@ -67,7 +67,7 @@ def residual_card(task: TaskSpec, base_card: BaseCard) -> ResidualCard:
         hidden=(16, 16),
         alpha=0.2,
         bound="tanh",
-        relative_features=True,
+        features="relative",
         provenance=PROVENANCE,
     )
 
@@ -80,7 +80,7 @@ def network(base_card: BaseCard) -> ConditionalUNet:
 @pytest.fixture
 def actor(task: TaskSpec, normalizer: Normalizer) -> torch.nn.Sequential:
     """A residual that has learned something, and asks for more than its bound."""
-    actor = build_residual_actor(residual_input_dim(task, normalizer, True), 10, (16, 16))
+    actor = build_residual_actor(residual_input_dim(task, normalizer, "relative"), 10, (16, 16))
     torch.nn.init.normal_(actor[-1].weight, std=3.0)
     return actor
 

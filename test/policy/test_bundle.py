@@ -285,7 +285,7 @@ def test_damaged_base_is_refused_with_the_reason(policy_folder: Path, name: str)
     [
         ({"base_hash": "0" * 64}, "was trained on base 000000000000.*retrain"),
         ({"normalizer_hash": "0" * 64}, "expects normaliser 000000000000"),
-        ({"relative_features": False}, "do not fit the network"),
+        ({"features": "absolute"}, "do not fit the network"),
         ({"bound": "clip"}, "bound must be one of tanh, none"),
         ({"alpha": 0.0}, "alpha must be in"),
     ],

@@ -60,7 +60,11 @@ def test_a_student_makes_the_same_plans_after_a_round_trip(task: TaskSpec, tmp_p
         (lambda c: c.update(tells_poses=True), "normaliser is for 16 observation"),
         (lambda c: c["encoder"].update(pool="keypoints"), "do not fit the network"),
         (lambda c: c["observation"].append("peg_x"), "17 dimensions, expected 16"),
-        (lambda c: c.update(relative_features=True), "which this student does not tell"),
+        (
+            lambda c: c.update(features="finest"),
+            "one of absolute, relative, precise, got 'finest'",
+        ),
+        (lambda c: c.update(features="relative"), "which this student does not tell"),
         (lambda c: c.update(kind="base"), "unknown keys"),
     ],
 )

@@ -29,12 +29,12 @@ def plan_range() -> PlanRange:
 
 @pytest.fixture
 def hand_card(base_card: BaseCard) -> BaseCard:
-    return dataclasses.replace(base_card, plan_frame="hand", relative_features=True)
+    return dataclasses.replace(base_card, plan_frame="hand", features="relative")
 
 
 @pytest.fixture
 def hand_network(task: TaskSpec, hand_card: BaseCard, normalizer: Normalizer) -> ConditionalUNet:
-    return ConditionalUNet(10, base_input_dim(task, normalizer, True), hand_card.network)
+    return ConditionalUNet(10, base_input_dim(task, normalizer, "relative"), hand_card.network)
 
 
 def test_fitted_plans_fill_the_range_at_every_step(rng: np.random.Generator) -> None:
@@ -123,8 +123,8 @@ def test_bundle_keeps_the_range(
 
 
 def test_input_ends_with_the_part_features(task: TaskSpec, normalizer: Normalizer) -> None:
-    full = base_input(task, normalizer, OBS, True)
-    assert full.shape == (2, base_input_dim(task, normalizer, True))
-    np.testing.assert_array_equal(full[:, :58], base_input(task, normalizer, OBS, False))
+    full = base_input(task, normalizer, OBS, "relative")
+    assert full.shape == (2, base_input_dim(task, normalizer, "relative"))
+    np.testing.assert_array_equal(full[:, :58], base_input(task, normalizer, OBS, "absolute"))
     features = build_part_features(task, OBS).astype(np.float32)
     np.testing.assert_array_equal(full[:, 58:], features)

@@ -86,27 +86,32 @@ def test_own_generator_is_untouched_by_a_given_one(base: BasePolicy, obs: np.nda
 def test_residual_input_is_observation_action_and_features(
     task: TaskSpec, normalizer: Normalizer, obs: np.ndarray, base_action: np.ndarray
 ) -> None:
-    full = residual_input(task, normalizer, obs, base_action, True)
+    full = residual_input(task, normalizer, obs, base_action, "relative")
     assert full.dtype == np.float32
-    assert full.shape == (4, residual_input_dim(task, normalizer, True))
+    assert full.shape == (4, residual_input_dim(task, normalizer, "relative"))
     np.testing.assert_array_equal(full[:, :58], normalizer.normalize_obs(obs))
     np.testing.assert_array_equal(full[:, 58:68], base_action)
     base_si = normalizer.denormalize_action(base_action)
     features = build_relative_features(task, obs, base_si).astype(np.float32)
     np.testing.assert_array_equal(full[:, 68:], features)
-    plain = residual_input(task, normalizer, obs, base_action, False)
+    plain = residual_input(task, normalizer, obs, base_action, "absolute")
     np.testing.assert_array_equal(plain, full[:, :68])
-    assert plain.shape[1] == residual_input_dim(task, normalizer, False)
+    assert plain.shape[1] == residual_input_dim(task, normalizer, "absolute")
+    precise = residual_input(task, normalizer, obs, base_action, "precise")
+    features = build_relative_features(task, obs, base_si, precise=True).astype(np.float32)
+    np.testing.assert_array_equal(precise, np.concatenate([plain, features], axis=1))
+    assert precise.shape[1] == residual_input_dim(task, normalizer, "precise")
 
 
+@pytest.mark.parametrize("features", ["relative", "precise"])
 @pytest.mark.parametrize("shape", [(10,), (8, 10)])
 def test_residual_input_of_no_rows_keeps_its_width(
-    task: TaskSpec, normalizer: Normalizer, shape: tuple[int, ...]
+    task: TaskSpec, normalizer: Normalizer, shape: tuple[int, ...], features: str
 ) -> None:
     """All episodes of a batch may end in the same step."""
     obs, action = np.zeros((0, 58)), np.zeros((0, *shape), np.float32)
-    width = residual_input_dim(task, normalizer, True, chunk_steps=int(np.prod(shape[:-1])))
-    assert residual_input(task, normalizer, obs, action, True).shape == (0, width)
+    width = residual_input_dim(task, normalizer, features, chunk_steps=int(np.prod(shape[:-1])))
+    assert residual_input(task, normalizer, obs, action, features).shape == (0, width)
 
 
 @pytest.mark.parametrize(("bound", "limited"), [("tanh", True), ("none", False)])
@@ -121,7 +126,7 @@ def test_correction_is_scaled_and_bounded_as_the_card_says(
 ) -> None:
     card = dataclasses.replace(residual_card, bound=bound)
     correction = ResidualPolicy(card, normalizer, actor).correct(obs, base_action)
-    features = residual_input(get_task(card.task), normalizer, obs, base_action, True)
+    features = residual_input(get_task(card.task), normalizer, obs, base_action, "relative")
     raw = actor(torch.from_numpy(features)).detach().numpy()
     expected = card.alpha * (np.tanh(raw) if limited else raw)
     np.testing.assert_allclose(correction, expected, rtol=1e-5, atol=1e-6)
@@ -136,7 +141,7 @@ def test_zero_residual_is_bit_exactly_the_base(
     normalizer: Normalizer,
     obs: np.ndarray,
 ) -> None:
-    untrained = build_residual_actor(residual_input_dim(base.task, normalizer, True), 10)
+    untrained = build_residual_actor(residual_input_dim(base.task, normalizer, "relative"), 10)
     card = dataclasses.replace(residual_card, bound=bound, hidden=(256, 256))
     with_residual = AssemblyPolicy(base, ResidualPolicy(card, normalizer, untrained))
     alone = AssemblyPolicy(base)
@@ -207,8 +212,8 @@ def test_two_arms_go_through_the_same_policy(
     tmp_path: Path,
 ) -> None:
     """Plans about both hands, correction of both, saved and loaded again."""
-    card = dataclasses.replace(base_card, relative_features=True, plan_frame="hand")
-    network = card.network.build(20, base_input_dim(task, normalizer, True), 32)
+    card = dataclasses.replace(base_card, features="relative", plan_frame="hand")
+    network = card.network.build(20, base_input_dim(task, normalizer, "relative"), 32)
     ones = np.ones((32, 20), np.float32)
     save_base(tmp_path, card, normalizer, network, PlanRange(-ones, ones))
     base = load_base(tmp_path)
@@ -220,9 +225,9 @@ def test_two_arms_go_through_the_same_policy(
     seen = obs[:, np.r_[0:9, 16:25]]
     hands = normalizer.normalize_action(np.insert(seen, [9, 18], 0.0, axis=1))
     assert np.abs(chunk - hands[:, None])[..., poses].max() <= 1.0 + 1e-5
-    card = dataclasses.replace(residual_card, relative_features=True)
-    width = residual_input_dim(task, normalizer, True)
-    assert residual_input(task, normalizer, obs, chunk[:, 0], True).shape == (3, width)
+    card = dataclasses.replace(residual_card, features="relative")
+    width = residual_input_dim(task, normalizer, "relative")
+    assert residual_input(task, normalizer, obs, chunk[:, 0], "relative").shape == (3, width)
     residual = ResidualPolicy(card, normalizer, build_residual_actor(width, 20, (16, 16)))
     policy = AssemblyPolicy(base, residual)
     net = policy.compute_action(chunk[:, 0], policy.correct(obs, chunk[:, 0]))

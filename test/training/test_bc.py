@@ -28,7 +28,7 @@ TINY = BcPreset(
     learning_rate=1e-2,
     steps=4,
 )
-HAND = dataclasses.replace(TINY, network=UNET, relative_features=True, plan_frame="hand")
+HAND = dataclasses.replace(TINY, network=UNET, features="relative", plan_frame="hand")
 PRESETS = {
     "absolute": TINY,
     "hand": HAND,

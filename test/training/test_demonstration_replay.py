@@ -89,7 +89,7 @@ def test_is_what_the_environment_tells_the_learner(tiny_base, near_start):
     alpha = 0.1
 
     def build_input(obs, action):
-        return residual_input(base.task, base.normalizer, obs, action, True)
+        return residual_input(base.task, base.normalizer, obs, action, "relative")
 
     env = AssemblyEnv("one_leg", 1, seed=5, num_threads=1, pool_size=2)
     wrapped = ResidualEnv(env, base, build_input, alpha, seed=3)

@@ -40,8 +40,8 @@ def test_small_presets_stay_small(network: str) -> None:
 @pytest.mark.parametrize("network", sorted(NETWORKS))
 def test_paper_presets_use_raw_input_and_absolute_actions(network: str) -> None:
     paper, small = get_preset(network, "paper"), get_preset(network, "small")
-    assert (paper.relative_features, paper.plan_frame) == (False, "base")
-    assert (small.relative_features, small.plan_frame) == (True, "hand")
+    assert (paper.features, paper.plan_frame) == ("absolute", "base")
+    assert (small.features, small.plan_frame) == ("relative", "hand")
     assert paper.optimizer == "adamw"
     assert small.optimizer == ("adamw" if network.startswith("mlp") else "muon")
 

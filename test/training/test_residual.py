@@ -204,7 +204,7 @@ def test_zero_residual_is_bitwise_the_base_in_the_simulation(tiny_base):
     base = load_base(tiny_base)
 
     def build_input(obs, action):
-        return residual_input(base.task, base.normalizer, obs, action, True)
+        return residual_input(base.task, base.normalizer, obs, action, "relative")
 
     plain, corrected = (
         AssemblyEnv("one_leg", 2, seed=5, num_threads=1, pool_size=2) for _ in range(2)

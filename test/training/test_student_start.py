@@ -25,7 +25,7 @@ from ..student_data import TINY, make_config, write_pictures
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch):
     monkeypatch.setattr(student_trainer, "student_preset", lambda *_, **__: TINY)
-    preset = dataclasses.replace(TINY, student=None, relative_features=True)
+    preset = dataclasses.replace(TINY, student=None, features="relative")
     monkeypatch.setattr(bc_trainer, "get_preset", lambda *_: preset)
 
 
@@ -64,7 +64,7 @@ def test_a_state_policy_plans_and_its_eyes_are_learned(telling, state_policy):
     assert 0 < metrics["pose_error_mm"] < 5000
     student = load_base(telling.out, images=True)
     assert isinstance(student.card, StudentCard)
-    assert (student.card.tells_poses, student.card.relative_features) == (True, True)
+    assert (student.card.tells_poses, student.card.features) == (True, "relative")
     assert (student.obs_dim, student.normalizer.hash) == (16, policy.normalizer.hash)
     np.testing.assert_array_equal(student.plan_range.low, policy.plan_range.low)
     trained = student.copy_network().state_dict()

@@ -19,7 +19,7 @@ COUNT = 6
 def build(obs: np.ndarray) -> np.ndarray:
     ranges = np.ones(37, np.float32), np.ones(10, np.float32)
     return base_input(
-        TASK, Normalizer(-3 * ranges[0], 3 * ranges[0], -ranges[1], ranges[1]), obs, True
+        TASK, Normalizer(-3 * ranges[0], 3 * ranges[0], -ranges[1], ranges[1]), obs, "relative"
     )
 
 

@@ -67,9 +67,9 @@ def write_policy(folder: Path, task: TaskSpec) -> Path:
         hidden=HIDDEN,
         alpha=0.1,
         bound="tanh",
-        relative_features=len(task.arms) == 1,
+        features="relative" if len(task.arms) == 1 else "absolute",
     )
-    inputs = residual_input_dim(task, normalizer, residual.relative_features)
+    inputs = residual_input_dim(task, normalizer, residual.features)
     actor = build_residual_actor(inputs, acted, HIDDEN)
     save_addition(folder / "residual", residual, normalizer, actor)
     return folder
