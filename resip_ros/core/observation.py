@@ -205,7 +205,7 @@ def _base_move(obs: Array, base_action: Array, arm: int) -> tuple[Array, Array]:
 
 def _reached(task: TaskSpec, obs: Array, base_action: Array) -> list[Array]:
     """Each pair's child in its goal after each base move of what a hand may hold."""
-    features = []
+    features: list[Array] = []
     for pair in task.pairs:
         for arm in range(len(task.arms)):
             shift, turn = _base_move(obs, base_action, arm)
