@@ -147,6 +147,9 @@ ABLATIONS: dict[str, dict[str, str]] = {
 SCALES = (400, 1000)
 """Demonstrations that are cloned instead of the budget's."""
 
+_RELATIVE = ("--features", "relative")
+"""Of the paper's learners; `residual_relative` compares with them."""
+
 METHODS: dict[str, Recipe] = {
     "mlp_s": _clone("mlp_s"),
     "mlp_c": _clone("mlp_c"),
@@ -155,8 +158,8 @@ METHODS: dict[str, Recipe] = {
     "act": _clone("act"),
     "ppo_c": _learn("training.baselines", "mlp_c", "base", "--method", "ppo_c"),
     "idql": _learn("training.baselines", "unet", "value", "--method", "idql"),
-    "resip": _learn("training.residual", "unet", "residual", "--algo", "ppo"),
-    "resip_c": _learn("training.baselines", "unet", "residual", "--method", "resip_c"),
+    "resip": _learn("training.residual", "unet", "residual", "--algo", "ppo", *_RELATIVE),
+    "resip_c": _learn("training.baselines", "unet", "residual", "--method", "resip_c", *_RELATIVE),
     "residual": _residual("unet", {}),
     "residual_mlp": _residual("mlp_c", {}),
     "residual_act": _residual("act", {}),
