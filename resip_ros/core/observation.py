@@ -185,37 +185,34 @@ def build_relative_features(
         (..., F) in the order of ``relative_feature_names``.
     """
     obs = np.asarray(obs, dtype=np.float64)
-    moves: list[Array] = []
+    features: list[Array] = []
+    moves: list[tuple[Array, Array, Array]] = []
     for arm in range(len(task.arms)):
-        shift, turn = _base_move(obs, base_action, arm)
-        moves += [shift / 0.01, matrix_to_rotvec(turn) / 0.1]
+        ee_pos, ee_rot = hand_pose(obs, arm)
+        target = base_action[..., arm * ACTION_DIM : (arm + 1) * ACTION_DIM]
+        turn = rot6d_to_matrix(target[..., 3:9]) @ ee_rot.swapaxes(-1, -2)
+        features += [(target[..., :3] - ee_pos) / 0.01, matrix_to_rotvec(turn) / 0.1]
+        moves.append((ee_pos, target[..., :3], turn))
     if precise:
-        moves += _reached(task, obs, base_action)
-    move = np.clip(np.concatenate(moves, axis=-1), -_CLIP, _CLIP)
+        features += _reached(task, obs, moves)
+    move = np.clip(np.concatenate(features, axis=-1), -_CLIP, _CLIP)
     return np.concatenate([build_part_features(task, obs, precise), move], axis=-1)
 
 
-def _base_move(obs: Array, base_action: Array, arm: int) -> tuple[Array, Array]:
-    """From a hand's pose to what the base wants of it: shift (..., 3) m, rotation (..., 3, 3)."""
-    ee_pos, ee_rot = hand_pose(obs, arm)
-    target = np.asarray(base_action)[..., arm * ACTION_DIM : (arm + 1) * ACTION_DIM]
-    turn = rot6d_to_matrix(target[..., 3:9]) @ ee_rot.swapaxes(-1, -2)
-    return target[..., :3] - ee_pos, turn
+def _reached(task: TaskSpec, obs: Array, moves: list[tuple[Array, Array, Array]]) -> list[Array]:
+    """Each pair's child in its goal after each hand's move of what it may hold.
 
-
-def _reached(task: TaskSpec, obs: Array, base_action: Array) -> list[Array]:
-    """Each pair's child in its goal after each base move of what a hand may hold."""
+    A move is from (..., 3) m to (..., 3) m, turning by R (..., 3, 3).
+    """
     features: list[Array] = []
     for pair in task.pairs:
-        for arm in range(len(task.arms)):
-            shift, turn = _base_move(obs, base_action, arm)
-            ee_pos, _ = hand_pose(obs, arm)
+        before = {name: body_pose(task, obs, name) for name in (pair.child, pair.parent)}
+        for start, end, turn in moves:
             for body in _handled(task, pair):
-                poses = {name: body_pose(task, obs, name) for name in (pair.child, pair.parent)}
-                pos, rot = poses[body]
-                moved = ee_pos + shift + (turn @ (pos - ee_pos)[..., None])[..., 0]
-                poses[body] = moved, turn @ rot
-                tip, rel_rot = _pose_in_goal(pair, poses[pair.child], poses[pair.parent])
+                pos, rot = before[body]
+                moved = end + (turn @ (pos - start)[..., None])[..., 0], turn @ rot
+                after = before | {body: moved}
+                tip, rel_rot = _pose_in_goal(pair, after[pair.child], after[pair.parent])
                 features += [tip / _FINE_M, *_precisely(tip, rel_rot)]
     return features
 
@@ -241,9 +238,13 @@ def build_part_features(task: TaskSpec, obs: Array, precise: bool = False) -> Ar
         (..., F) in the order of ``part_feature_names``.
     """
     obs = np.asarray(obs, dtype=np.float64)
-    features = [_pair_features(task, pair, obs) for pair in task.pairs]
+    in_goal = [pose_in_goal(task, pair, obs) for pair in task.pairs]
+    features = [
+        _pair_features(task, pair, obs, *pose)
+        for pair, pose in zip(task.pairs, in_goal, strict=True)
+    ]
     if precise:
-        features += [x for pair in task.pairs for x in _precisely(*pose_in_goal(task, pair, obs))]
+        features += [feature for pose in in_goal for feature in _precisely(*pose)]
     return np.clip(np.concatenate(features, axis=-1), -_CLIP, _CLIP)
 
 
@@ -282,8 +283,9 @@ def _pose_in_goal(
     return tip_in_hole, to_goal @ in_parent
 
 
-def _pair_features(task: TaskSpec, pair: AssembledPair, obs: Array) -> Array:
-    tip_in_hole, rel_rot = pose_in_goal(task, pair, obs)
+def _pair_features(
+    task: TaskSpec, pair: AssembledPair, obs: Array, tip_in_hole: Array, rel_rot: Array
+) -> Array:
     yaw = np.arctan2(rel_rot[..., 1, 0], rel_rot[..., 0, 0])
     features = [
         tip_in_hole / _COARSE_M,

@@ -93,6 +93,12 @@ def test_methods_share_demonstrations_and_base(tmp_path):
     assert not set(other[2:]) & set(outputs("residual"))
 
 
+def test_the_papers_learners_see_what_they_were_measured_with(tmp_path):
+    for method, features in (("resip", "relative"), ("resip_c", "relative"), ("residual", None)):
+        learn = training_steps(Experiment(method, "one_leg"), tmp_path, Budget())[-1].command
+        assert dict(itertools.pairwise(learn)).get("--features") == features
+
+
 def test_a_base_is_cloned_from_more_demonstrations(tmp_path):
     def steps(method):
         return training_steps(Experiment(method, "peg_in_hole", "low", 2), tmp_path, Budget())
