@@ -241,7 +241,7 @@ class Run:
         self.console.print(format_evaluation(result), highlight=False)
         self.evaluations.append({"steps": steps, "seconds": self.seconds, **figures})
         self.window.leave_out(result.seconds)
-        best = self.evaluations[self.best_index]["successes"] if self.best is not None else -1
+        best = self.evaluations[self.best_index]["successes"] if self.best_index >= 0 else -1
         if self.args.ship == "last" or result.successes >= best:
             self.best_index = len(self.evaluations) - 1
             self.best = {name: tensor.clone() for name, tensor in actor.state_dict().items()}
@@ -276,7 +276,8 @@ class Run:
         if not interrupted:
             self.evaluate()
             self.checkpoint()
-        elif self.best is None:
+        elif self.best is None or self.args.ship == "last":
+            self.best_index = -1
             self._export(self.trainer.actor.state_dict())
         evaluations = self.evaluations
         metrics = {
@@ -293,7 +294,7 @@ class Run:
             "best": max(evaluations, key=lambda e: e["successes"]) if evaluations else None,
             "shipped": {
                 "choice": self.args.ship,
-                "evaluation": self.best_index if self.best is not None else None,
+                "evaluation": self.best_index if self.best_index >= 0 else None,
                 "of": len(evaluations),
                 "note": "chosen by these evaluations if 'best': measure it again on other seeds",
             },
@@ -364,7 +365,7 @@ class Run:
         single = len(self.evaluations) == 1 or self.args.ship == "last"
         last = self.evaluations[-1] if self.evaluations and single else None
         success = None
-        if last is not None:
+        if last is not None and last["steps"] == self.trainer.steps:
             interval = (float(last["ci95"][0]), float(last["ci95"][1]))
             success = Success(last["n"], last["successes"], interval, self.args.randomness)
         provenance = Provenance(

@@ -112,6 +112,33 @@ def test_interrupt_leaves_a_run_that_resumes(tiny_base, tmp_path, short_episodes
     assert metrics["env_steps"] == 80
 
 
+def test_an_interrupted_run_that_ships_the_last_actor_leaves_the_last_actor(
+    tiny_base, tmp_path, short_episodes, monkeypatch
+):
+    last = ("--ship", "last")
+    assert main(command(tiny_base, tmp_path, "offpolicy", 80, *last)) == 0
+    residual = tmp_path / "residual"
+    evaluated = (residual / "weights.safetensors").read_bytes()
+    original = AssemblyEnv.step
+    calls = []
+
+    def step(self, action):
+        calls.append(None)
+        if len(calls) == 30:
+            signal.raise_signal(signal.SIGINT)
+        return original(self, action)
+
+    monkeypatch.setattr(AssemblyEnv, "step", step)
+    assert main(command(tiny_base, tmp_path, "offpolicy", 10_000, *last, "--resume")) == 130
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    provenance = load_residual(residual, load_base(tiny_base)).card.provenance
+    assert provenance.env_steps == metrics["env_steps"] > 80
+    assert (residual / "weights.safetensors").read_bytes() != evaluated
+    # no evaluation is of this actor
+    assert provenance.success is None
+    assert metrics["shipped"]["evaluation"] is None
+
+
 def test_clear_errors(tiny_base, tmp_path, capsys):
     assert main(command(tiny_base, tmp_path, "ppo", 8, "--resume")) == 1
     assert "no checkpoint" in capsys.readouterr().err
