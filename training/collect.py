@@ -30,6 +30,7 @@ from rich.progress import Progress
 
 from resip_ros.core.errors import ConfigError, ResipError
 from resip_ros.core.results import check_writable, wilson_interval
+from resip_ros.sim.task_scene import TICK_S
 from training.collect_crew import Crew, Operators, PolicyCrew, TeachingCrew, name_policy
 from training.collect_parts import Part, PartStore, join_parts, run_parts
 from training.dataset import write_demonstrations
@@ -81,8 +82,9 @@ class CollectSettings:
     """Processes that share the parts; the result is the same for any number."""
     resume: bool = False
     """Keep the parts of an interrupted collection with the same settings."""
-    simulation: Literal["normal", "standin"] = "normal"
-    """Which world: the one that policies train in, or the stand-in for a real one
+    simulation: Literal["normal", "robot", "standin"] = "normal"
+    """The simulation that policies train in; with the physics step of the simulated robot, 1 ms,
+    whose contacts are stiffer (as `resip up --robot sim`); or the stand-in for a real bench
     (training.real_standin)."""
 
     def __post_init__(self) -> None:
@@ -93,7 +95,7 @@ class CollectSettings:
             raise ConfigError(f"--max-attempts: got {self.max_attempts}, expected 0 or more")
         if self.student is not None and self.policy is None:
             raise ConfigError("--student needs --policy: who teaches it")
-        if self.student is not None and self.simulation != "normal":
+        if self.student is not None and self.simulation == "standin":
             raise ConfigError(f"--student: nobody teaches in --simulation {self.simulation}")
         share = self.teacher_share
         if share is not None and self.student is None:
@@ -194,6 +196,7 @@ def collect_part(settings: CollectSettings, part: int, *, quiet: bool = False) -
         pool_size=1,
         perturb=settings.perturb,
         engine=standin_engine if settings.simulation == "standin" else "mujoco",
+        timestep_s=TICK_S if settings.simulation == "robot" else None,
     )
     crew = make_crew(settings, env, part)
     with Progress(disable=quiet) as progress, contextlib.closing(crew):

@@ -94,7 +94,8 @@ def check_golden(policy: AssemblyPolicy) -> None:
             raise CheckpointMismatch(
                 f"the {part.card.kind} answers its golden input differently by {error:.2g} than "
                 f"when it was saved, limit {TOLERANCE:g}; use the versions of resip_ros and torch "
-                "that made it, or train it anew"
+                "that made it, or train it anew. If its card was changed on purpose "
+                "(action_horizon, sampler): evaluate it, then python -m resip_ros.policy.golden"
             )
 
 

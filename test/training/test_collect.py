@@ -139,6 +139,23 @@ def test_parts_are_pushed_as_the_seed_says(tmp_path, resting, successful, monkey
     assert (of, pushed_of) == ("scripted", "scripted, parts pushed")
 
 
+def test_demonstrations_with_the_contacts_of_the_simulated_robot(
+    tmp_path, resting, successful, monkeypatch
+):
+    steps = []
+    simulate = AssemblyEnv._simulate
+
+    def note(self, joints, fingers):
+        steps.append(self.model.opt.timestep)
+        return simulate(self, joints, fingers)
+
+    monkeypatch.setattr(AssemblyEnv, "_simulate", note)
+    settings = _settings(tmp_path, episodes=1, simulation="robot")
+    run(settings)
+    assert set(steps) == {0.001}
+    assert dict(zarr.open_group(settings.out, mode="r").attrs)["source"] == "scripted in robot"
+
+
 def test_too_few_successes_are_kept_and_reported(tmp_path, resting, successful):
     with pytest.raises(ResipError, match="only 1 of 2 episodes succeeded in 2 attempts"):
         run(_settings(tmp_path, max_attempts=2))
