@@ -17,7 +17,7 @@ from resip_ros.policy.runtime import AssemblyPolicy
 
 
 class PolicyRollout:
-    """Plans every 8 steps per environment, corrects every step."""
+    """Plans every `action_steps` per environment, corrects every step."""
 
     def __init__(
         self,
