@@ -354,9 +354,16 @@ class Run:
         if curriculum is not None:
             curriculum.load_state(saved["curriculum"], Snapshot)
         self.window.resume(saved["episodes"], self.trainer.steps, self.trainer.updates)
-        self.evaluations = saved["evaluations"]
-        self.best, self.best_index = saved["best"], saved["best_index"]
         self.seconds_before = saved["seconds"]
+        before = saved["settings"]["randomness"]
+        if before == self.args.randomness:
+            self.evaluations = saved["evaluations"]
+            self.best, self.best_index = saved["best"], saved["best_index"]
+        else:
+            self.console.print(
+                f"randomness {before} until now, {self.args.randomness} from here on: the "
+                "evaluations so far stay in history.jsonl, they do not choose among the actors"
+            )
 
     def _export(self, weights: dict[str, torch.Tensor]) -> None:
         actor = deepcopy(self.trainer.actor)

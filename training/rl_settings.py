@@ -20,8 +20,14 @@ class RunArgs(ABC):
     """Steps and minutes count over all resumes, whichever ends first."""
 
     fixed: ClassVar[tuple[str, ...]] = (
-        "task", "algo", "base_hash", "envs", "randomness", "perturb", "control_delay_ms", "seed"
-    )  # fmt: skip
+        "task",
+        "algo",
+        "base_hash",
+        "envs",
+        "perturb",
+        "control_delay_ms",
+        "seed",
+    )
     """What shapes the stored arrays or the meaning of the data may not change half way."""
 
     task: str = "one_leg"
@@ -47,7 +53,8 @@ class RunArgs(ABC):
     num_threads: int | None = None
     """CPU threads of the physics; by default all cores, less one for a parallel learner."""
     randomness: str = "low"
-    """Spread of the initial states: low, med or high."""
+    """Spread of the initial states: low, med or high. A resume may widen it: what was learned
+    where the base succeeds carries over to where it seldom does."""
     perturb: bool = False
     """Knock parts about in training (training.perturbation); evaluations of the run leave them
     alone, `training.evaluate --perturb` does not."""

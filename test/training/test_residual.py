@@ -139,6 +139,26 @@ def test_an_interrupted_run_that_ships_the_last_actor_leaves_the_last_actor(
     assert metrics["shipped"]["evaluation"] is None
 
 
+def test_a_resume_at_another_randomness_forgets_the_evaluations(
+    tiny_base, tmp_path, short_episodes, capsys
+):
+    assert main(command(tiny_base, tmp_path, "offpolicy", 40)) == 0
+    assert "from here on" not in capsys.readouterr().out
+    more = ("--resume", "--randomness", "med")
+    assert main(command(tiny_base, tmp_path, "offpolicy", 80, *more)) == 0
+    assert "randomness low until now, med from here on" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert [e["steps"] for e in metrics["evaluations"]] == [80]
+    assert metrics["settings"]["randomness"] == "med"
+    success = load_residual(tmp_path / "residual", load_base(tiny_base)).card.provenance.success
+    assert success is not None
+    assert success.randomness == "med"
+    kinds = [json.loads(line)["kind"] for line in (tmp_path / "run/history.jsonl").open()]
+    assert kinds.count("evaluation") == 2
+
+
 def test_clear_errors(tiny_base, tmp_path, capsys):
     assert main(command(tiny_base, tmp_path, "ppo", 8, "--resume")) == 1
     assert "no checkpoint" in capsys.readouterr().err
