@@ -34,8 +34,8 @@ def test_a_task_with_two_arms_is_told_what_goes(capsys, arguments):
 
 
 def test_a_task_without_a_policy_is_told_which_have_one(capsys):
-    assert "tasks that come with one: mug_rack, one_leg, peg_in_hole." in fail(
-        capsys, "up", "lamp"
+    assert "tasks that come with one: lamp, mug_rack, one_leg, peg_in_hole." in fail(
+        capsys, "up", "round_table"
     )
 
 

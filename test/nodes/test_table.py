@@ -106,8 +106,10 @@ def test_recordings_need_the_namespace_in_which_they_are_read():
 
 def test_a_task_without_a_policy_is_told_what_to_do():
     Graph("one_leg", "sim", str(models_dir() / "one_leg" / "base")).require_policy()
-    with pytest.raises(ConfigError, match="lamp.*one_leg, peg_in_hole.*training.bc.*--policy"):
-        Graph("lamp", "sim", str(models_dir() / "lamp")).require_policy()
+    with pytest.raises(
+        ConfigError, match="round_table.*one_leg, peg_in_hole.*training.bc.*--policy"
+    ):
+        Graph("round_table", "sim", str(models_dir() / "round_table")).require_policy()
 
 
 @pytest.mark.parametrize("name", list(ENVIRONMENT))
