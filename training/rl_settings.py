@@ -20,14 +20,8 @@ class RunArgs(ABC):
     """Steps and minutes count over all resumes, whichever ends first."""
 
     fixed: ClassVar[tuple[str, ...]] = (
-        "task",
-        "algo",
-        "base_hash",
-        "envs",
-        "perturb",
-        "control_delay_ms",
-        "seed",
-    )
+        "task", "algo", "base_hash", "envs", "perturb", "control_delay_ms", "seed"
+    )  # fmt: skip
     """What shapes the stored arrays or the meaning of the data may not change half way."""
 
     task: str = "one_leg"
