@@ -183,7 +183,11 @@ FURNITURE = ("one_leg", "round_table", "lamp")
 TABLE_TASKS = (*FURNITURE, "mug_rack", "peg_in_hole", "biman_insert")
 TABLE_METHODS = ("mlp_s", "mlp_c", "dp", "ppo_c", "idql", "resip", "residual")
 PERTURBED = ("dp", "dagger", "ppo_c", "resip_c", "resip", "residual", *SHIPPED)
-SHIPPED_TASKS = ("one_leg", "mug_rack", "peg_in_hole")
+SHIPPED_POLICIES = {
+    **dict.fromkeys(("one_leg", "mug_rack", "peg_in_hole"), SHIPPED),
+    "lamp": ("shipped_base",),
+}
+"""What `models` holds: base and residual, or the base alone."""
 SEEDED_TASK = "peg_in_hole"
 """Where methods are compared over several seeds: the task that two cores simulate fastest."""
 SEEDS = (0, 1, 2)
@@ -207,9 +211,9 @@ def _list() -> tuple[Experiment, ...]:
     ]
     shipped = [
         Experiment(method, task, randomness)
-        for task in SHIPPED_TASKS
+        for task, methods in SHIPPED_POLICIES.items()
         for randomness in ("low", "med")
-        for method in SHIPPED
+        for method in methods
     ]
     students = [Experiment(method, STUDENT_TASK) for method in (*STUDENTS, *SCALED_STUDENTS)]
     students += [Experiment(f"dp_{n}", STUDENT_TASK) for n in SCALES]

@@ -16,7 +16,7 @@ from training.experiment_list import (
     SCALES,
     SEEDED_TASK,
     SEEDS,
-    SHIPPED_TASKS,
+    SHIPPED_POLICIES,
     STUDENT_TASK,
     TABLE_METHODS,
     TABLE_TASKS,
@@ -140,8 +140,8 @@ def build_table_i(results: Results) -> str:
 def build_shipped(results: Results) -> str:
     """The policies that come with the package."""
     rows = []
-    for task in SHIPPED_TASKS:
-        for method in SHIPPED:
+    for task, methods in SHIPPED_POLICIES.items():
+        for method in methods:
             low, med = (cell(results, method, task, randomness) for randomness in ("low", "med"))
             pushed = cell(results, method, task, "low", PUSHED)
             rows.append([task, LABELS[method], low, med, pushed])

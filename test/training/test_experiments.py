@@ -19,7 +19,7 @@ from training.experiment_list import (
     EXPERIMENTS,
     METHODS,
     SEEDED_TASK,
-    SHIPPED_TASKS,
+    SHIPPED_POLICIES,
     evaluation_steps,
     training_steps,
 )
@@ -233,8 +233,10 @@ def test_what_ships_is_evaluated_as_it_is(fake, tmp_path):
 
 
 def test_every_shipped_model_is_in_the_table():
-    folders = {path.name for path in (Path(__file__).parents[2] / "models").iterdir()}
-    assert folders == set(SHIPPED_TASKS)
+    folders = list((Path(__file__).parents[2] / "models").iterdir())
+    assert {path.name for path in folders} == set(SHIPPED_POLICIES)
+    for path in folders:
+        assert ("shipped" in SHIPPED_POLICIES[path.name]) == (path / "residual").exists()
 
 
 def test_learners_stand_side_by_side_after_equally_many_env_steps():
